@@ -1,0 +1,219 @@
+package tinybackup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tinybackup/internal/rotate"
+)
+
+// A UsageError is a request that cannot be met as it was put: exit status 2.
+type UsageError struct {
+	Msg  string // what is wrong, naming the thing
+	Hint string // what to type instead; may be empty
+}
+
+func (e *UsageError) Error() string { return e.Msg }
+
+// A HintError is a failure that a person can do something about: exit status 1.
+type HintError struct {
+	Err  error
+	Hint string // what to do
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+
+// Unwrap is Err.
+func (e *HintError) Unwrap() error { return e.Err }
+
+// A BusyError says that somebody else is at it: exit status 4.
+type BusyError struct {
+	Msg  string
+	Hint string // may be empty
+}
+
+func (e *BusyError) Error() string { return e.Msg }
+
+// A ProblemError is the answer "no, not all is well" of a command that asks:
+// exit status 5. What is wrong has been printed as the command's output.
+type ProblemError struct{ Msg string }
+
+func (e *ProblemError) Error() string { return e.Msg }
+
+// The smallest and the largest BlockSize: smaller pieces cost more than they
+// save, larger ones are held in memory once per core.
+const (
+	minBlockSize Size = 64 << 10
+	maxBlockSize Size = 256 << 20
+)
+
+// Check refuses every bad value and combination, and a source or destination
+// that cannot be used, before anything is opened or changed. It expects options
+// that are resolved. What is wrong with the words is a *UsageError, what is
+// wrong with the machine a *HintError.
+func (o Options) Check() error {
+	if err := o.checkWords(); err != nil {
+		return err
+	}
+	if err := checkSource(o.Source); err != nil {
+		return err
+	}
+	if err := checkDest(o.Dest); err != nil {
+		return err
+	}
+	for _, name := range o.ExcludeFrom {
+		if err := checkReadableFile(name); err != nil {
+			return &HintError{Err: err, Hint: "--exclude-from wants a file with one pattern per line"}
+		}
+	}
+	return nil
+}
+
+// checkWords is the part of Check that does not look at the disk.
+func (o Options) checkWords() error {
+	switch {
+	case o.Source == "":
+		return &UsageError{Msg: "the source is empty", Hint: "give a file, a directory or a block device"}
+	case o.Dest == "":
+		return &UsageError{Msg: "the destination is empty", Hint: "give an existing directory"}
+	case isURL(o.Source):
+		return &UsageError{Msg: fmt.Sprintf("source %q is not on this machine", o.Source), Hint: "give a file, a directory or a block device"}
+	case isURL(o.Dest):
+		return &UsageError{Msg: fmt.Sprintf("destination %q is not a directory of this machine", o.Dest), Hint: "give an existing directory, such as a mounted disk"}
+	case strings.ContainsRune(o.Source+o.Dest, 0):
+		return &UsageError{Msg: "a path contains a NUL character"}
+	case o.Source == o.Dest:
+		return &UsageError{Msg: fmt.Sprintf("source and destination are both %q", o.Source), Hint: "give another directory for the archives"}
+	}
+	if err := rotate.CheckSeries(o.Name); err != nil {
+		return &UsageError{Msg: err.Error(), Hint: "give another name with --name NAME"}
+	}
+	if o.BlockSize < minBlockSize || o.BlockSize > maxBlockSize || o.BlockSize%4096 != 0 {
+		return &UsageError{
+			Msg:  fmt.Sprintf("block size %v is not between 64KiB and 256MiB or not a multiple of 4KiB", o.BlockSize),
+			Hint: "leave --block-size out: 4MiB is good for most",
+		}
+	}
+	for _, glob := range o.Exclude {
+		if glob == "" {
+			return &UsageError{Msg: "an --exclude pattern is empty", Hint: "give a pattern such as '*.tmp'"}
+		}
+	}
+	if o.LockWait < 0 {
+		return &UsageError{Msg: "--lock-wait is negative"}
+	}
+	return nil
+}
+
+// checkSource says whether path can be backed up: it is there, of a kind we
+// know, and readable at its top.
+func checkSource(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return sourceError(path, err)
+	}
+	switch mode := info.Mode(); {
+	case mode.IsRegular(), mode.IsDir(), mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0:
+	default:
+		return &UsageError{
+			Msg:  fmt.Sprintf("source %q is a %s", path, kindOf(mode)),
+			Hint: "give a file, a directory or a block device",
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return sourceError(path, err)
+	}
+	if info.IsDir() {
+		// Opening a directory does not need the permission to read it everywhere.
+		if _, err = f.Readdirnames(1); err != nil && !isEOF(err) {
+			f.Close()
+			return sourceError(path, err)
+		}
+	}
+	return f.Close()
+}
+
+// sourceError says why a source cannot be read, and what to do about it.
+func sourceError(path string, err error) error {
+	e := &HintError{Err: fmt.Errorf("source %q: %w", path, cause(err))}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Hint = "check the spelling; if it is on another disk, mount that first"
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "run tinybackup as a user who may read it"
+	default:
+		e.Hint = "see that it can be read"
+	}
+	return e
+}
+
+// checkDest says whether archives can be put into the directory dir.
+func checkDest(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &HintError{
+			Err:  fmt.Errorf("destination %q: %w", dir, fs.ErrNotExist),
+			Hint: "if it is on another disk, mount that first; else: mkdir -p " + shellQuote(dir),
+		}
+	case err != nil:
+		return &HintError{Err: fmt.Errorf("destination %q: %w", dir, cause(err)), Hint: "see that its parent directories can be entered"}
+	case !info.IsDir():
+		return &UsageError{Msg: fmt.Sprintf("destination %q is a %s", dir, kindOf(info.Mode())), Hint: "give a directory for the archives: " + shellQuote(filepath.Dir(dir))}
+	}
+	if err := writable(dir); err != nil {
+		return &HintError{Err: fmt.Errorf("destination %q is not writable: %w", dir, err), Hint: "run tinybackup as a user who may write there, or see that it is not mounted read-only"}
+	}
+	return nil
+}
+
+// checkReadableFile says whether path is a file that can be read.
+func checkReadableFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("open %q: it is a %s", path, kindOf(info.Mode()))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// kindOf names what kind of file a mode belongs to.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return "file"
+	case mode.IsDir():
+		return "directory"
+	case mode&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	case mode&fs.ModeCharDevice != 0:
+		return "character device"
+	case mode&fs.ModeDevice != 0:
+		return "block device"
+	}
+	return "special file"
+}
+
+// cause is an error without the operation and the path that the caller names.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

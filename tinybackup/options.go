@@ -1,0 +1,176 @@
+package tinybackup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tinybackup/internal/rotate"
+)
+
+// DefaultKeep is how many archives stay when no --keep option is given.
+const DefaultKeep rotate.Count = 14
+
+// DefaultBlockSize is the size of the pieces that devices and large files are
+// cut into when BlockSize is zero.
+const DefaultBlockSize Size = 4 << 20
+
+// Options say what a backup is: one struct for the command line, for a job's
+// file and for a program that embeds this package. The zero value of a field
+// means what its comment says; Resolve fills in the defaults.
+//
+// The tags are those of the command line: a field's long name is its option and
+// its key in a job's file. A field tagged no-ini is of one run, never of a job.
+type Options struct {
+	// Source is the file, directory or block device to back up: absolute after Resolve.
+	Source string `ini-name:"source"`
+	// Dest is the directory that archives go to: absolute after Resolve.
+	Dest string `ini-name:"dest"`
+
+	// Name is what the archives of this backup begin with. Empty: the base name
+	// of Source ("root" for "/").
+	Name string `long:"name" value-name:"NAME" description:"what the archives are called (default: the base name of SOURCE)"`
+
+	// Keep and its sisters say how many archives stay: the newest N, and the
+	// newest of each of the last N hours, days, weeks, months and years that have
+	// one. Zero: that rule keeps nothing. When all of them and KeepWithin are
+	// zero, Keep becomes DefaultKeep; rotate.All keeps everything.
+	Keep        rotate.Count `long:"keep" value-name:"N" description:"keep the newest N archives, or all (default: 14 if no other --keep is given)"`
+	KeepHourly  rotate.Count `long:"keep-hourly" value-name:"N" description:"keep the newest of each of the last N hours"`
+	KeepDaily   rotate.Count `long:"keep-daily" value-name:"N" description:"keep the newest of each of the last N days"`
+	KeepWeekly  rotate.Count `long:"keep-weekly" value-name:"N" description:"keep the newest of each of the last N weeks"`
+	KeepMonthly rotate.Count `long:"keep-monthly" value-name:"N" description:"keep the newest of each of the last N months"`
+	KeepYearly  rotate.Count `long:"keep-yearly" value-name:"N" description:"keep the newest of each of the last N years"`
+	// KeepWithin keeps all that is younger than this, counted from the newest.
+	KeepWithin rotate.Span `long:"keep-within" value-name:"SPAN" description:"keep all archives younger than SPAN, such as 30d or 2y6m"`
+
+	// Compress is the codec and its level. Zero: zstd at its default level.
+	Compress Compression `long:"compress" value-name:"CODEC[:LEVEL]" description:"zstd, xz, gzip or none (default: zstd)"`
+
+	// Exclude are patterns of paths that are left out, ExcludeFrom files with one
+	// such pattern per line.
+	Exclude     []string `long:"exclude" value-name:"GLOB" description:"leave out what matches; may be repeated"`
+	ExcludeFrom []string `long:"exclude-from" value-name:"FILE" description:"leave out what matches a line of FILE; may be repeated"`
+	// ExcludeCaches leaves out directories with a valid CACHEDIR.TAG.
+	ExcludeCaches bool `long:"exclude-caches" description:"leave out directories marked by a CACHEDIR.TAG"`
+	// OneFileSystem does not descend into other file systems mounted below Source.
+	OneFileSystem bool `long:"one-file-system" description:"do not descend into other file systems"`
+
+	// BlockSize is the size in bytes of the pieces that devices and large files
+	// are cut into. Zero: DefaultBlockSize.
+	BlockSize Size `long:"block-size" value-name:"SIZE" description:"size of the pieces of devices and large files (default: 4MiB)"`
+	// Live images a device although it is mounted for writing.
+	Live bool `long:"live" description:"image a device although it is mounted for writing"`
+
+	// Verify also decodes the new archive before anything is rotated.
+	Verify bool `long:"verify" description:"decode the new archive again before older ones may go"`
+	// LockWait is how long to wait for another run that writes the same archives.
+	// Zero: not at all.
+	LockWait Duration `long:"lock-wait" value-name:"TIME" description:"wait this long for another run to finish, such as 10m"`
+
+	// Yes lets a rotation remove unusually many archives, once.
+	Yes bool `long:"yes" no-ini:"yes" description:"let rotation remove unusually many archives"`
+	// DryRun reports what would be read, written and removed, and does none of it.
+	DryRun bool `long:"dry-run" no-ini:"yes" description:"say what would be done, and do nothing"`
+	// Noop is another name of DryRun.
+	Noop bool `long:"noop" no-ini:"yes" description:"the same as --dry-run"`
+}
+
+// Resolve makes the paths absolute, resolves symbolic links in them and fills in
+// the defaults. Paths that do not exist stay as they are, cleaned: Check and the
+// run itself say what is missing. The error is that of os.Getwd.
+func (o *Options) Resolve() error {
+	o.DryRun = o.DryRun || o.Noop
+	o.Noop = false
+	var err error
+	if o.Source, err = resolveSource(o.Source); err != nil {
+		return err
+	}
+	if o.Dest, err = resolvePath(o.Dest); err != nil {
+		return err
+	}
+	for i, name := range o.ExcludeFrom {
+		if o.ExcludeFrom[i], err = resolvePath(name); err != nil {
+			return err
+		}
+	}
+	if o.Name == "" && o.Source != "" {
+		o.Name = filepath.Base(o.Source)
+		if o.Source == "/" {
+			o.Name = "root"
+		}
+	}
+	if o.Policy() == (rotate.Policy{}) {
+		o.Keep = DefaultKeep
+	}
+	if o.Compress.Codec == "" {
+		o.Compress.Codec = "zstd"
+	}
+	if o.BlockSize == 0 {
+		o.BlockSize = DefaultBlockSize
+	}
+	return nil
+}
+
+// Policy is the part of the options that rotation goes by.
+func (o Options) Policy() rotate.Policy {
+	return rotate.Policy{
+		Last:    o.Keep,
+		Hourly:  o.KeepHourly,
+		Daily:   o.KeepDaily,
+		Weekly:  o.KeepWeekly,
+		Monthly: o.KeepMonthly,
+		Yearly:  o.KeepYearly,
+		Within:  o.KeepWithin,
+	}
+}
+
+// resolveSource is resolvePath, except that a device keeps the name it was
+// called by: /dev/disk/by-id/… still means the same stick after a reboot, the
+// /dev/sdb it points to now may be another one then.
+func resolveSource(path string) (string, error) {
+	resolved, err := resolvePath(path)
+	if err != nil || !strings.HasPrefix(resolved, "/dev/") {
+		return resolved, err
+	}
+	if info, err := os.Stat(resolved); err != nil || info.Mode()&os.ModeDevice == 0 {
+		return resolved, nil
+	}
+	return filepath.Abs(path)
+}
+
+// resolvePath makes a path absolute and resolves the symbolic links in the part
+// of it that exists. Empty paths and URLs stay as they are, for Check to refuse.
+func resolvePath(path string) (string, error) {
+	if path == "" || isURL(path) {
+		return path, nil
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(resolved, rest), nil
+		}
+		if dir == "/" {
+			return path, nil
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+// isURL says whether path names a place on another machine, such as s3://….
+func isURL(path string) bool {
+	scheme, _, found := strings.Cut(path, "://")
+	if !found || scheme == "" {
+		return false
+	}
+	for _, c := range scheme {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
