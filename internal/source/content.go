@@ -1,0 +1,214 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+var errType = errors.New("became another type of file")
+
+// Extent is a part of a file that holds data; between extents are holes.
+type Extent struct{ Off, Len int64 } // bytes
+
+// Content is an entry opened for reading. It is shared by the entry's segments
+// and safe for concurrent use.
+type Content struct {
+	Stat             // as of the time it was opened
+	Size    int64    // bytes that are stored, fixed from now on
+	Extents []Extent // the parts of Size that are data; nil: all of it
+
+	file    *os.File
+	entry   *Entry
+	changed bool // reported already; under the entry's last segment only
+}
+
+// Content opens the entry's file, once for all its segments. The error is the
+// cause alone: the caller knows the path.
+func (e *Entry) Content() (*Content, error) {
+	e.once.Do(func() {
+		if e.src.device != nil {
+			e.content = &Content{Stat: e.Stat, Size: e.Size, file: e.src.device, entry: e}
+			return
+		}
+		e.content, e.openErr = e.open()
+	})
+	return e.content, e.openErr
+}
+
+func (e *Entry) open() (*Content, error) {
+	pfd, err := e.src.dirs.pin(e.parent)
+	if err != nil {
+		return nil, err
+	}
+	defer e.src.dirs.unpin(e.parent)
+	// O_NONBLOCK: what was a file may be a FIFO by now.
+	fd, err := openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK|openNoAtime)
+	if err == unix.EPERM && openNoAtime != 0 { // open(2): O_NOATIME is for the owner and root
+		fd, err = openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK)
+	}
+	if err == unix.ELOOP || err == unix.EMLINK { // a symbolic link by now; FreeBSD says EMLINK
+		return nil, errType
+	}
+	if err != nil {
+		return nil, err
+	}
+	st, err := fstat(fd)
+	if err == nil && st.Type() != unix.S_IFREG {
+		err = errType
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	c := &Content{Stat: st, Size: st.Size, file: os.NewFile(uintptr(fd), e.name), entry: e}
+	if max(e.Stat.Size, st.Size) > e.src.opt.PieceSize {
+		// The pieces were cut by the size that the walk saw.
+		c.Size = e.Stat.Size
+	}
+	if st.Blocks*512 < st.Size {
+		c.Extents = dataExtents(fd, c.Size)
+	}
+	return c, nil
+}
+
+func (c *Content) close() {
+	if c.file != c.entry.src.device {
+		c.file.Close()
+	}
+}
+
+// data returns the parts of [off, off+n) that are not holes, cut to Size.
+func (c *Content) data(off, n int64) []Extent {
+	end := min(off+n, c.Size)
+	if c.Extents == nil {
+		if off >= end {
+			return nil
+		}
+		return []Extent{{off, end - off}}
+	}
+	var out []Extent
+	for _, x := range c.Extents {
+		lo, hi := max(off, x.Off), min(end, x.Off+x.Len)
+		if lo < hi {
+			out = append(out, Extent{lo, hi - lo})
+		}
+	}
+	return out
+}
+
+// AppendData appends the segment's data to buf, without the holes. Bytes that
+// can't be had, because the file shrank or the medium is bad, are zeros, and
+// are told of through warn.
+func (s Segment) AppendData(buf []byte, warn func(Warning)) []byte {
+	for _, x := range s.Entry.content.data(s.Off, s.Len) {
+		buf = s.Entry.content.read(buf, x, warn)
+	}
+	s.finish(warn)
+	return buf
+}
+
+// AppendRaw appends the segment's content to buf, holes as zeros: as it reads.
+func (s Segment) AppendRaw(buf []byte, warn func(Warning)) []byte {
+	c := s.Entry.content
+	start, at := len(buf), s.Off
+	for _, x := range c.data(s.Off, s.Len) {
+		buf = appendZeros(buf, x.Off-at)
+		buf = c.read(buf, x, warn)
+		at = x.Off + x.Len
+	}
+	buf = appendZeros(buf, s.Len-int64(len(buf)-start))
+	s.finish(warn)
+	return buf
+}
+
+// finish tells of a file that moved while it was read.
+func (s Segment) finish(warn func(Warning)) {
+	c := s.Entry.content
+	if !s.Last || c.changed || s.Entry.src.device != nil {
+		return
+	}
+	now, err := fstat(int(c.file.Fd()))
+	switch {
+	case err != nil:
+	case now.Size != c.Size:
+		s.changed(warn, fmt.Sprintf("changed while it was read: %d bytes are stored, it has %d", c.Size, now.Size))
+	case now.MTime != c.MTime:
+		s.changed(warn, "changed while it was read")
+	}
+}
+
+func (s Segment) changed(warn func(Warning), text string) {
+	s.Entry.content.changed = true
+	warn(Warning{Class: Changed, Path: s.Entry.Path, Text: text})
+}
+
+// read appends the bytes of x.
+func (c *Content) read(buf []byte, x Extent, warn func(Warning)) []byte {
+	start := len(buf)
+	buf = appendZeros(buf, x.Len)
+	into := buf[start:]
+	n, err := c.file.ReadAt(into, x.Off)
+	if n == len(into) {
+		dropBehind(c.file, x)
+		return buf
+	}
+	if err == io.EOF {
+		return buf // shrunk: finish tells of it
+	}
+	c.salvage(into, x.Off, warn)
+	return buf
+}
+
+// salvageSize is the unit in which a bad piece is read again: that of most
+// media's sectors today, and a multiple of the older ones' 512 bytes.
+const salvageSize = 4096
+
+// salvage reads what can be read of a piece that gave an error.
+func (c *Content) salvage(into []byte, off int64, warn func(Warning)) {
+	var bad Extent
+	var cause error
+	tell := func() {
+		if bad.Len > 0 {
+			warn(Warning{Class: Unreadable, Path: c.entry.Path,
+				Text: fmt.Sprintf("%d bytes at %d can't be read and are stored as zeros: %v", bad.Len, bad.Off, cause)})
+		}
+		bad = Extent{}
+	}
+	for len(into) > 0 {
+		n := min(salvageSize-int(off%salvageSize), len(into))
+		got, err := c.file.ReadAt(into[:n], off)
+		if err != nil && err != io.EOF {
+			clear(into[got:n])
+			var pe *os.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			if bad.Len > 0 && bad.Off+bad.Len != off {
+				tell()
+			}
+			if bad.Len == 0 {
+				bad.Off, cause = off, err
+			}
+			bad.Len += int64(n)
+		}
+		into, off = into[n:], off+int64(n)
+	}
+	tell()
+}
+
+func appendZeros(buf []byte, n int64) []byte {
+	if n <= 0 {
+		return buf
+	}
+	start := len(buf)
+	if need := start + int(n); need <= cap(buf) {
+		buf = buf[:need]
+		clear(buf[start:])
+		return buf
+	}
+	return append(buf, make([]byte, n)...)
+}

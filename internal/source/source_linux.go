@@ -1,0 +1,61 @@
+package source
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// openNoAtime spares the source the one write that reading causes.
+const openNoAtime = unix.O_NOATIME
+
+// dataExtents lists the parts of a file that hold data. Nil means all of it:
+// also where the file system can't tell.
+//
+// Only ENXIO means "a hole up to the end" (lseek(2)); taking other errors for
+// it would make an empty backup of a file that is not.
+func dataExtents(fd int, size int64) []Extent {
+	out := []Extent{}
+	for at := int64(0); at < size; {
+		data, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if err == unix.ENXIO || err == nil && data >= size {
+			break
+		}
+		if err != nil {
+			return nil
+		}
+		hole, err := unix.Seek(fd, data, unix.SEEK_HOLE)
+		if err != nil {
+			return nil
+		}
+		hole = min(hole, size)
+		out = append(out, Extent{data, hole - data})
+		at = hole
+	}
+	if len(out) == 1 && out[0] == (Extent{0, size}) {
+		return nil
+	}
+	return out
+}
+
+// dropBehind takes what was read out of the page cache: a backup passes once
+// over more than fits there, and would push out what others work with.
+func dropBehind(f *os.File, x Extent) {
+	if x.Len >= 1<<20 {
+		_ = unix.Fadvise(int(f.Fd()), x.Off, x.Len, unix.FADV_DONTNEED)
+	}
+}
+
+// deviceSize is the size of a block device, for which stat says 0.
+func deviceSize(f *os.File) (int64, error) {
+	return f.Seek(0, 2)
+}
+
+// flushDevice drops the kernel's cache of a block device: while a partition of
+// a disk is mounted, what an earlier read left in the disk's cache stays there,
+// and is not what the disk holds by now.
+func flushDevice(f *os.File) {
+	// ioctl_list(2) BLKFLSBUF; needs CAP_SYS_ADMIN, without which nothing is lost
+	// but this.
+	_ = unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package source
+
+import "os"
+
+const openNoAtime = 0
+
+// dataExtents: holes are read as zeros here.
+func dataExtents(fd int, size int64) []Extent { return nil }
+
+func dropBehind(f *os.File, x Extent) {}
+
+func deviceSize(f *os.File) (int64, error) { return f.Seek(0, 2) }
+
+func flushDevice(f *os.File) {}
