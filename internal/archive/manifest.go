@@ -43,6 +43,7 @@ type Manifest struct {
 	Codec      string    `json:"codec"`                // CodecZstd, CodecXZ, CodecGzip or CodecNone
 	Policy     string    `json:"policy,omitempty"`     // rotation policy at the time, for a reader
 	Level      int       `json:"level,omitempty"`      // compression level, in the codec's own numbers
+	FrameSize  int64     `json:"frameSize,omitempty"`  // raw bytes of a frame, at most, that the archive was made with; 0 if unknown
 	Start      time.Time `json:"start"`                // when the run began
 	End        time.Time `json:"end"`                  // when the last byte was written
 	Raw        int64     `json:"raw"`                  // bytes before compression: of the tar, the file or the image
@@ -69,8 +70,8 @@ type Frame struct {
 // FileMeta is what a compressed single file cannot say of itself.
 type FileMeta struct {
 	Mode    uint32            // st_mode & 07777: permissions, setuid, setgid, sticky
-	UID     int               // owner, by number
-	GID     int               // group, by number
+	UID     uint32            // owner, by number
+	GID     uint32            // group, by number
 	User    string            // owner, by name; empty if it had none
 	Group   string            // group, by name; empty if it had none
 	ModTime time.Time         // with nanoseconds
@@ -94,6 +95,8 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("manifest: raw size of %d bytes", m.Raw)
 	case m.Size < 0 || m.Size > maxBytes:
 		return fmt.Errorf("manifest: archive size of %d bytes", m.Size)
+	case m.FrameSize < 0 || m.FrameSize > maxBytes:
+		return fmt.Errorf("manifest: frame size of %d bytes", m.FrameSize)
 	case m.Entries < 0:
 		return fmt.Errorf("manifest: %d entries", m.Entries)
 	}
@@ -119,7 +122,7 @@ func (m *Manifest) checkFrames() error {
 		switch {
 		case f.Off != off:
 			return fmt.Errorf("manifest: frame %d starts at byte %d, the one before ends at %d", i, f.Off, off)
-		case f.Len <= 0 || f.Len > m.Size-off:
+		case f.Len < 0 || f.Len == 0 && m.Codec != CodecNone || f.Len > m.Size-off:
 			return fmt.Errorf("manifest: frame %d of %d bytes at byte %d of %d", i, f.Len, off, m.Size)
 		case f.Raw < 0 || f.Raw > m.Raw-raw:
 			return fmt.Errorf("manifest: frame %d of %d raw bytes at raw byte %d of %d", i, f.Raw, raw, m.Raw)

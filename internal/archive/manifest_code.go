@@ -50,8 +50,8 @@ type bareManifest Manifest
 // fileLine is FileMeta as JSON. The time is split because a file may carry one that RFC 3339 cannot say.
 type fileLine struct {
 	Mode   string     `json:"mode"` // octal, as in chmod
-	UID    int        `json:"uid"`
-	GID    int        `json:"gid"`
+	UID    uint32     `json:"uid"`
+	GID    uint32     `json:"gid"`
 	User   text       `json:"user,omitempty"`
 	Group  text       `json:"group,omitempty"`
 	Mtime  [2]int64   `json:"mtime"` // seconds since 1970, nanoseconds

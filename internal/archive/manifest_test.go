@@ -18,10 +18,10 @@ import (
 func testManifest(frames int) *Manifest {
 	m := &Manifest{
 		Version: ManifestVersion, Tool: "tinybackup 1.0", Archive: "no\xfftes-20261121T023000Z.tar.zst", Job: "3f2a91c0", Host: "box",
-		Source: "/home/me/n\xc3\x28tes\n<&>", Kind: KindDir, Codec: CodecZstd, Policy: "last=14", Level: 3,
+		Source: "/home/me/n\xc3\x28tes\n<&>", Kind: KindDir, Codec: CodecZstd, Policy: "last=14", Level: 3, FrameSize: 4 << 20,
 		Start: time.Date(2026, 11, 21, 2, 30, 0, 123456789, time.UTC), End: time.Date(2026, 11, 21, 2, 31, 0, 0, time.UTC),
 		SHA256: strings.Repeat("0123456789abcdef", 4), Entries: 77, Incomplete: true, Warnings: []string{"a: \xff", "b"},
-		File: &FileMeta{Mode: 04755, UID: 1000, GID: -2, User: "me", Group: "us\xfe", ModTime: time.Unix(1<<40, 999999999).UTC(),
+		File: &FileMeta{Mode: 04755, UID: 1000, GID: 1<<32 - 2, User: "me", Group: "us\xfe", ModTime: time.Unix(1<<40, 999999999).UTC(),
 			Xattrs: map[string][]byte{"user.x": {0, 1, 255}, "user.\xff": []byte("v")}, Size: 12345},
 	}
 	for i := range frames {
@@ -76,6 +76,7 @@ func TestManifestRefusesBadValues(t *testing.T) {
 		"raw size":           func(m *Manifest) { m.Raw = 1 << 62 },
 		"archive size":       func(m *Manifest) { m.Size = -1 },
 		"larger than":        func(m *Manifest) { m.Frames[0].Raw, m.Raw = 1<<40, 1<<40+21 },
+		"frame size":         func(m *Manifest) { m.FrameSize = -1 },
 		"entries":            func(m *Manifest) { m.Entries = -1 },
 		"not lower-case hex": func(m *Manifest) { m.SHA256 = strings.ToUpper(m.SHA256) },
 		"63 characters":      func(m *Manifest) { m.SHA256 = m.SHA256[1:] },
