@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -142,7 +141,10 @@ func newestFirst(items []Item) []Verdict {
 		list[i].Item = it
 	}
 	slices.SortFunc(list, func(a, b Verdict) int {
-		return cmp.Or(b.Item.Name.Time.Compare(a.Item.Name.Time), strings.Compare(a.Item.rank(), b.Item.rank()))
+		if c := b.Item.Name.Time.Compare(a.Item.Name.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Item.rank(), b.Item.rank())
 	})
 	return list
 }
