@@ -1,0 +1,664 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// testStore is what every Store must pass. open returns a Store on a new, empty
+// destination each time, and cleans up through t.
+func testStore(t *testing.T, open func(t *testing.T) Store) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Store)
+	}{
+		{"empty", testEmpty},
+		{"archive", testArchive},
+		{"uncommitted", testUncommitted},
+		{"no replacing", testNoReplacing},
+		{"order of calls", testOrder},
+		{"names", testNames},
+		{"cancelled", testCancelled},
+		{"remove", testRemove},
+		{"sidecars", testSidecars},
+		{"sums", testSums},
+		{"sums at once", testSumsAtOnce},
+		{"archives at once", testArchivesAtOnce},
+		{"lock", testLock},
+		{"lock waits", testLockWaits},
+		{"sweep", testSweep},
+		{"free", testFree},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, open(t))
+		})
+	}
+}
+
+func testEmpty(t *testing.T, s Store) {
+	ctx := t.Context()
+	if got, err := s.List(ctx); err != nil || len(got) != 0 {
+		t.Errorf("List: got %v, %v; want nothing", got, err)
+	}
+	if got, err := s.ListSide(ctx); err != nil || len(got) != 0 {
+		t.Errorf("ListSide: got %v, %v; want nothing", got, err)
+	}
+	if got, err := s.Sums(ctx); err != nil || got == nil || len(got) != 0 {
+		t.Errorf("Sums: got %v, %v; want an empty map", got, err)
+	}
+	if got, err := s.Sweep(ctx, anyName); err != nil || len(got) != 0 {
+		t.Errorf("Sweep: got %v, %v; want nothing", got, err)
+	}
+	if err := s.SetSums(ctx, nil, []string{"a"}); err != nil {
+		t.Errorf("SetSums: dropping what is not there: got %v, want nil", err)
+	}
+	_, err := s.Open(ctx, "a")
+	wantIs(t, "Open", err, fs.ErrNotExist)
+	_, err = s.ReadSide(ctx, "a")
+	wantIs(t, "ReadSide", err, fs.ErrNotExist)
+	wantIs(t, "Remove", s.Remove(ctx, "a"), fs.ErrNotExist)
+	wantIs(t, "RemoveSide", s.RemoveSide(ctx, "a"), fs.ErrNotExist)
+	if s.String() == "" {
+		t.Error("String: got nothing")
+	}
+}
+
+func testArchive(t *testing.T, s Store) {
+	ctx := t.Context()
+	want := map[string][]byte{}
+	for i, size := range []int{0, 1, 4095, 4096, 4097, 1<<20 + 3} {
+		name := fmt.Sprintf("notes-%d.tar.zst", i)
+		data := randomBytes(uint64(i), size)
+		p := create(t, s, name)
+		for rest := data; len(rest) > 0; {
+			n := min(len(rest), 70_000)
+			if got, err := p.Write(rest[:n]); err != nil || got != n {
+				t.Fatalf("Write: got %d, %v; want %d", got, err, n)
+			}
+			rest = rest[n:]
+		}
+		for range 2 { // both readings must be whole
+			if got := settle(t, p); !bytes.Equal(got, data) {
+				t.Errorf("%s: settled: got %d bytes that differ from the %d written", name, len(got), size)
+			}
+		}
+		_, err := s.Open(ctx, name)
+		wantIs(t, "Open before Commit", err, fs.ErrNotExist)
+		wantNames(t, s, slices.Sorted(maps.Keys(want))...)
+		if err := p.Commit(); err != nil {
+			t.Fatalf("Commit: %v", err)
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("Close after Commit: %v", err)
+		}
+		want[name] = data
+	}
+	wantNames(t, s, slices.Sorted(maps.Keys(want))...)
+	for name, data := range want {
+		wantArchive(t, s, name, data)
+	}
+	objects, err := s.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if got, want := o.Size, int64(len(want[o.Name])); got != want {
+			t.Errorf("%s: size: got %d, want %d", o.Name, got, want)
+		}
+		if age := time.Since(o.ModTime); age < -time.Hour || age > time.Hour {
+			t.Errorf("%s: modified: got %v, want about now", o.Name, o.ModTime)
+		}
+		if o.Allocated < 0 || o.Size > 0 && o.Allocated == 0 {
+			t.Errorf("%s: allocated: got %d of %d bytes", o.Name, o.Allocated, o.Size)
+		}
+	}
+
+	// Reading at any place, and across the end.
+	const name = "notes-5.tar.zst"
+	r, err := s.Open(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		off, n := rnd.Int64N(r.Size()), 1+rnd.IntN(9000)
+		got := make([]byte, n)
+		m, err := r.ReadAt(got, off)
+		wantBytes := want[name][off:min(off+int64(n), r.Size())]
+		if !bytes.Equal(got[:m], wantBytes) || (m < n) != (err == io.EOF) {
+			t.Errorf("ReadAt %d bytes at %d of %d: got %d, %v", n, off, r.Size(), m, err)
+		}
+	}
+	if n, err := r.ReadAt(make([]byte, 1), r.Size()); n != 0 || err != io.EOF {
+		t.Errorf("ReadAt at the end: got %d, %v; want EOF", n, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func testUncommitted(t *testing.T, s Store) {
+	for name, work := range map[string]func(p Pending){
+		"untouched": func(p Pending) {},
+		"written":   func(p Pending) { p.Write([]byte("half")) },
+		"settled":   func(p Pending) { p.Write([]byte("whole")); settle(t, p) },
+	} {
+		p := create(t, s, name)
+		work(p)
+		for range 2 {
+			if err := p.Close(); err != nil {
+				t.Errorf("%s: Close: %v", name, err)
+			}
+		}
+		wantNames(t, s)
+		if got, err := s.Sweep(t.Context(), anyName); err != nil || len(got) != 0 {
+			t.Errorf("%s: Sweep after Close: got %v, %v; want nothing left", name, got, err)
+		}
+	}
+	// The name is free again, and a killed run (no Close) does not take it either.
+	create(t, s, "written").Write([]byte("killed"))
+	put(t, s, "written", []byte("new"))
+	wantArchive(t, s, "written", []byte("new"))
+}
+
+func testNoReplacing(t *testing.T, s Store) {
+	ctx := t.Context()
+	late := create(t, s, "a")
+	late.Write([]byte("late"))
+	settle(t, late)
+	// Not under the lock, as it should be, but somebody may copy a file there.
+	if p, err := s.Create(ctx, "b"); err != nil {
+		t.Fatal(err)
+	} else {
+		p.Write([]byte("early"))
+		if err := p.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := late.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantArchive(t, s, "a", []byte("late"))
+
+	p, err := s.Create(ctx, "b")
+	if err == nil {
+		p.Write([]byte("another"))
+		err = p.Commit()
+		p.Close()
+	}
+	wantIs(t, "a name already taken", err, fs.ErrExist)
+	wantArchive(t, s, "b", []byte("early"))
+	if got, err := s.Sweep(ctx, anyName); err != nil || len(got) != 0 {
+		t.Errorf("Sweep: got %v, %v; want nothing left", got, err)
+	}
+}
+
+func testOrder(t *testing.T, s Store) {
+	p := create(t, s, "a")
+	p.Write([]byte("x"))
+	if err := p.Commit(); err != nil {
+		t.Fatalf("Commit without Settle: %v", err)
+	}
+	for op, err := range map[string]error{
+		"Write after Commit":  second(p.Write([]byte("y"))),
+		"Settle after Commit": second(p.Settle()),
+		"Commit twice":        p.Commit(),
+	} {
+		if err == nil {
+			t.Errorf("%s: got nil, want an error", op)
+		}
+	}
+	p.Close()
+	wantArchive(t, s, "a", []byte("x"))
+
+	p = create(t, s, "b")
+	settle(t, p)
+	if _, err := p.Write([]byte("y")); err == nil {
+		t.Error("Write after Settle: got nil, want an error")
+	}
+	p.Close()
+	for op, err := range map[string]error{
+		"Write after Close":  second(p.Write([]byte("y"))),
+		"Settle after Close": second(p.Settle()),
+		"Commit after Close": p.Commit(),
+	} {
+		if err == nil {
+			t.Errorf("%s: got nil, want an error", op)
+		}
+	}
+	wantNames(t, s, "a")
+}
+
+func testNames(t *testing.T, s Store) {
+	ctx := t.Context()
+	for _, name := range []string{"", ".", "..", "a/b", "/a", "../a", "a\x00b", "SHA256SUMS", ".tinybackup"} {
+		errs := map[string]error{
+			"Create":     second(s.Create(ctx, name)),
+			"Open":       second(s.Open(ctx, name)),
+			"Remove":     s.Remove(ctx, name),
+			"ReadSide":   second(s.ReadSide(ctx, name)),
+			"WriteSide":  s.WriteSide(ctx, name, nil),
+			"RemoveSide": s.RemoveSide(ctx, name),
+			"SetSums":    s.SetSums(ctx, map[string]string{name: digestOf(nil)}, nil),
+			"Lock":       second(s.Lock(ctx, name, Holder{}, 0)),
+		}
+		for op, err := range errs {
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s %q: got %v, want a refusal of the name", op, name, err)
+			}
+		}
+	}
+	for _, name := range []string{"a.partial", "a.temp", "a.lock", "a.side.temp"} {
+		if err := s.WriteSide(ctx, name, nil); err == nil {
+			t.Errorf("WriteSide %q: got nil, want a refusal", name)
+		}
+	}
+	if err := s.SetSums(ctx, map[string]string{"a": "beef"}, nil); err == nil {
+		t.Error("SetSums with a digest that is none: got nil, want an error")
+	}
+	wantNames(t, s)
+
+	// Odd but usable.
+	odd := []string{"a b", "ä€", "-n", "*x", "#x", `back\slash`, "new\nline", ".hidden", "a.partial", strings.Repeat("x", 200)}
+	for _, name := range odd {
+		put(t, s, name, []byte(name))
+	}
+	slices.Sort(odd)
+	wantNames(t, s, odd...)
+	for _, name := range odd {
+		wantArchive(t, s, name, []byte(name))
+	}
+}
+
+func testCancelled(t *testing.T, s Store) {
+	put(t, s, "a", []byte("old"))
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("no progress for 2h")
+	written, err := s.Create(ctx, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settled, err := s.Create(ctx, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, settled)
+	cancel(reason)
+	for _, c := range []struct {
+		op  string
+		err error
+	}{
+		{"Write", second(written.Write([]byte("x")))},
+		{"Commit", written.Commit()},
+		{"Commit after Settle", settled.Commit()},
+		{"List", second(s.List(ctx))},
+		{"Create", second(s.Create(ctx, "d"))},
+		{"Open", second(s.Open(ctx, "a"))},
+		{"Remove", s.Remove(ctx, "a")},
+		{"ReadSide", second(s.ReadSide(ctx, "a"))},
+		{"WriteSide", s.WriteSide(ctx, "a", nil)},
+		{"RemoveSide", s.RemoveSide(ctx, "a")},
+		{"ListSide", second(s.ListSide(ctx))},
+		{"Sums", second(s.Sums(ctx))},
+		{"SetSums", s.SetSums(ctx, map[string]string{"a": digestOf(nil)}, nil)},
+		{"Lock", second(s.Lock(ctx, "a", Holder{}, 0))},
+		{"Sweep", second(s.Sweep(ctx, anyName))},
+	} {
+		wantIs(t, c.op, c.err, reason)
+	}
+	for _, p := range []Pending{written, settled} {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close when cancelled: %v", err)
+		}
+	}
+	wantNames(t, s, "a")
+	if got, err := s.Sweep(t.Context(), anyName); err != nil || len(got) != 0 {
+		t.Errorf("Sweep: got %v, %v; want nothing left", got, err)
+	}
+}
+
+func testRemove(t *testing.T, s Store) {
+	put(t, s, "a", []byte("a"))
+	put(t, s, "b", []byte("b"))
+	if err := s.Remove(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, s, "b")
+	wantIs(t, "Remove again", s.Remove(t.Context(), "a"), fs.ErrNotExist)
+	put(t, s, "a", []byte("again"))
+	wantArchive(t, s, "a", []byte("again"))
+}
+
+func testSidecars(t *testing.T, s Store) {
+	ctx := t.Context()
+	for _, data := range [][]byte{[]byte("first, and longer"), []byte("second"), {}, randomBytes(7, 3<<20)} {
+		for _, name := range []string{"a.json", "b", "sums", "SERIES"} {
+			if err := s.WriteSide(ctx, name, data); err != nil {
+				t.Fatalf("WriteSide: %v", err)
+			}
+			if got, err := s.ReadSide(ctx, name); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("ReadSide %s: got %d bytes, %v; want %d", name, len(got), err, len(data))
+			}
+		}
+	}
+	if got, err := s.ListSide(ctx); err != nil || !slices.Equal(got, []string{"SERIES", "a.json", "b", "sums"}) {
+		t.Errorf("ListSide: got %q, %v", got, err)
+	}
+	wantNames(t, s) // they are no archives
+	if err := s.RemoveSide(ctx, "b"); err != nil {
+		t.Error(err)
+	}
+	_, err := s.ReadSide(ctx, "b")
+	wantIs(t, "ReadSide", err, fs.ErrNotExist)
+	if got, err := s.Sweep(ctx, anyName); err != nil || len(got) != 0 {
+		t.Errorf("Sweep: got %v, %v; want nothing left", got, err)
+	}
+}
+
+func testSums(t *testing.T, s Store) {
+	ctx := t.Context()
+	one, two := digestOf([]byte("1")), digestOf([]byte("2"))
+	for _, step := range []struct {
+		set  map[string]string
+		drop []string
+		want map[string]string
+	}{
+		{map[string]string{"a": one, "b": two}, nil, map[string]string{"a": one, "b": two}},
+		{map[string]string{"a": two, "new\nline": one}, nil, map[string]string{"a": two, "b": two, "new\nline": one}},
+		{map[string]string{"c": one}, []string{"a", "unknown"}, map[string]string{"b": two, "c": one, "new\nline": one}},
+		{nil, nil, map[string]string{"b": two, "c": one, "new\nline": one}},
+		{map[string]string{"b": one}, []string{"b"}, map[string]string{"b": one, "c": one, "new\nline": one}},
+		{nil, []string{"b", "c", "new\nline"}, map[string]string{}},
+		{map[string]string{"a": one}, nil, map[string]string{"a": one}},
+	} {
+		if err := s.SetSums(ctx, step.set, step.drop); err != nil {
+			t.Fatalf("SetSums %v %v: %v", step.set, step.drop, err)
+		}
+		if got, err := s.Sums(ctx); err != nil || !maps.Equal(got, step.want) {
+			t.Errorf("Sums: got %v, %v; want %v", got, err, step.want)
+		}
+	}
+	wantNames(t, s)
+}
+
+func testSumsAtOnce(t *testing.T, s Store) {
+	ctx := t.Context()
+	want := map[string]string{}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		name := fmt.Sprintf("a%d", i)
+		want[name] = digestOf([]byte(name))
+		wg.Go(func() {
+			for _, digest := range []string{digestOf(nil), want[name]} {
+				if err := s.SetSums(ctx, map[string]string{name: digest}, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got, err := s.Sums(ctx); err != nil || !maps.Equal(got, want) {
+		t.Errorf("Sums: got %v, %v; want %v", got, err, want)
+	}
+}
+
+func testArchivesAtOnce(t *testing.T, s Store) {
+	var names []string
+	var wg sync.WaitGroup
+	for i := range 6 {
+		name := fmt.Sprintf("series%d", i)
+		names = append(names, name)
+		wg.Go(func() {
+			p, err := s.Create(t.Context(), name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer p.Close()
+			p.Write(randomBytes(uint64(i), 200_000))
+			if err := p.Commit(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	wantNames(t, s, names...)
+	for i, name := range names {
+		wantArchive(t, s, name, randomBytes(uint64(i), 200_000))
+	}
+}
+
+func testLock(t *testing.T, s Store) {
+	ctx := t.Context()
+	me := Holder{PID: 1, Host: "here", Job: "3f2a91c0", Since: time.Now().Round(0)}
+	unlock, err := s.Lock(ctx, "a", me, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wait := range []time.Duration{-1, 0, time.Millisecond} {
+		_, err = s.Lock(ctx, "a", Holder{PID: 2, Host: "there", Since: me.Since}, wait)
+		var locked *LockedError
+		if !errors.As(err, &locked) {
+			t.Fatalf("Lock when held: got %v, want a LockedError", err)
+		}
+		if got := locked.Holder; got.PID != 1 || got.Host != "here" || got.Job != "3f2a91c0" || !got.Since.Equal(me.Since) {
+			t.Errorf("Lock when held: got holder %+v, want %+v", got, me)
+		}
+		want := "another run holds the lock: pid 1 on here since " + me.Since.Local().Format("15:04")
+		if got := locked.Error(); got != want {
+			t.Errorf("Lock when held: got %q, want %q", got, want)
+		}
+		if locked.Path == "" || locked.Hint() == "" {
+			t.Errorf("Lock when held: got path %q, hint %q", locked.Path, locked.Hint())
+		}
+	}
+	// Other series are free, whatever they are called; nor does a lock keep others out.
+	for _, series := range []string{"b", "lock", "sums", "a.series", "a.lock", "a.series.lock", strings.Repeat("x", 200)} {
+		other, err := s.Lock(ctx, series, me, 0)
+		if err != nil {
+			t.Fatalf("Lock of %q while %q is held: %v", series, "a", err)
+		}
+		defer other()
+	}
+	put(t, s, "a", []byte("a"))
+	if err := s.SetSums(ctx, map[string]string{"a": digestOf([]byte("a"))}, nil); err != nil {
+		t.Errorf("SetSums under locks: %v", err)
+	}
+	for range 2 {
+		if err := unlock(); err != nil {
+			t.Errorf("unlock: %v", err)
+		}
+	}
+	again, err := s.Lock(ctx, "a", me, 0)
+	if err != nil {
+		t.Fatalf("Lock after unlock: %v", err)
+	}
+	unlock() // a second time, too late: must not take the lock from the next holder
+	_, err = s.Lock(ctx, "a", me, 0)
+	if locked := (*LockedError)(nil); !errors.As(err, &locked) {
+		t.Errorf("Lock after a late second unlock: got %v, want a LockedError", err)
+	}
+	again()
+	if got, err := s.ListSide(ctx); err != nil || len(got) != 0 {
+		t.Errorf("ListSide: got %q, %v; want no locks in it", got, err)
+	}
+}
+
+func testLockWaits(t *testing.T, s Store) {
+	unlock, err := s.Lock(t.Context(), "a", Holder{PID: 1, Host: "here"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		second, err := s.Lock(t.Context(), "a", Holder{PID: 2, Host: "here"}, time.Hour)
+		if err == nil {
+			err = second()
+		}
+		got <- err
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan error)
+	go func() {
+		_, err := s.Lock(ctx, "a", Holder{PID: 3, Host: "here"}, time.Hour)
+		cancelled <- err
+	}()
+	cancel()
+	wantIs(t, "cancelled while waiting", <-cancelled, context.Canceled)
+	select {
+	case err := <-got:
+		t.Fatalf("Lock while held: got %v before unlock", err)
+	default:
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Errorf("Lock after waiting: %v", err)
+	}
+}
+
+func testSweep(t *testing.T, s Store) {
+	ctx := t.Context()
+	put(t, s, "a-1", []byte("a"))
+	if err := s.WriteSide(ctx, "a-1", []byte("side")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a-2", "a-3", "b-1"} { // none is closed: killed runs
+		create(t, s, name).Write([]byte("killed"))
+	}
+	var asked []string
+	got, err := s.Sweep(ctx, func(name string) bool {
+		asked = append(asked, name)
+		return strings.HasPrefix(name, "a-")
+	})
+	if err != nil || len(got) != 2 {
+		t.Errorf("Sweep: got %q, %v; want two names", got, err)
+	}
+	slices.Sort(asked)
+	if want := []string{"a-2", "a-3", "b-1"}; !slices.Equal(asked, want) {
+		t.Errorf("Sweep asked about %q, want %q", asked, want)
+	}
+	if got, err := s.Sweep(ctx, anyName); err != nil || len(got) != 1 {
+		t.Errorf("Sweep: got %q, %v; want the one of the other series", got, err)
+	}
+	wantArchive(t, s, "a-1", []byte("a"))
+	if got, err := s.ReadSide(ctx, "a-1"); err != nil || string(got) != "side" {
+		t.Errorf("ReadSide after Sweep: got %q, %v", got, err)
+	}
+}
+
+func testFree(t *testing.T, s Store) {
+	n, err := s.Free(t.Context())
+	if errors.Is(err, errors.ErrUnsupported) {
+		return // as documented
+	}
+	if err != nil || n <= 0 {
+		t.Errorf("Free: got %d, %v; want some", n, err)
+	}
+}
+
+func anyName(string) bool { return true }
+
+func second[T any](_ T, err error) error { return err }
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+func randomBytes(seed uint64, n int) []byte {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	data := make([]byte, n)
+	for i := range data {
+		data[i] = byte(rnd.Uint32())
+	}
+	return data
+}
+
+func wantIs(t *testing.T, op string, err, target error) {
+	t.Helper()
+	if !errors.Is(err, target) {
+		t.Errorf("%s: got error %v, want %v", op, err, target)
+	}
+}
+
+func wantNames(t *testing.T, s Store, want ...string) {
+	t.Helper()
+	objects, err := s.List(t.Context())
+	if err != nil {
+		t.Errorf("List: %v", err)
+		return
+	}
+	got := []string{}
+	for _, o := range objects {
+		got = append(got, o.Name)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("List: got %q, want %q", got, want)
+	}
+}
+
+func wantArchive(t *testing.T, s Store, name string, want []byte) {
+	t.Helper()
+	r, err := s.Open(t.Context(), name)
+	if err != nil {
+		t.Errorf("Open %q: %v", name, err)
+		return
+	}
+	defer r.Close()
+	got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%q: got %d bytes, %v; want the %d that were stored", name, len(got), err, len(want))
+	}
+}
+
+// create begins an archive; a test that does not close it plays a killed run.
+func create(t *testing.T, s Store, name string) Pending {
+	t.Helper()
+	p, err := s.Create(t.Context(), name)
+	if err != nil {
+		t.Fatalf("Create %q: %v", name, err)
+	}
+	return p
+}
+
+func settle(t *testing.T, p Pending) []byte {
+	t.Helper()
+	r, err := p.Settle()
+	if err != nil {
+		t.Fatalf("Settle: %v", err)
+	}
+	data, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatalf("Settle: reading back: %v", err)
+	}
+	return data
+}
+
+func put(t *testing.T, s Store, name string, data []byte) {
+	t.Helper()
+	p := create(t, s, name)
+	defer p.Close()
+	if _, err := p.Write(data); err != nil {
+		t.Fatalf("Write %q: %v", name, err)
+	}
+	if err := p.Commit(); err != nil {
+		t.Fatalf("Commit %q: %v", name, err)
+	}
+}

@@ -1,0 +1,38 @@
+//go:build unix
+
+package store
+
+import (
+	"io/fs"
+	"math"
+	"syscall"
+)
+
+// bytesOf multiplies without overflow: some file systems without a size of their own
+// report the largest number that fits.
+func bytesOf(blocks uint64, unit int64) int64 {
+	if unit <= 0 {
+		return 0
+	}
+	if blocks > uint64(math.MaxInt64/unit) {
+		return math.MaxInt64
+	}
+	return int64(blocks) * unit
+}
+
+// devIno returns the device and inode number of a file.
+func devIno(info fs.FileInfo) (dev, ino uint64) {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Dev), uint64(st.Ino)
+	}
+	return 0, 0
+}
+
+// allocated returns the bytes that a file occupies on disk. The unit of st_blocks is
+// 512 bytes on every system we build for, whatever the block size (stat(2)).
+func allocated(info fs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(st.Blocks) * 512
+	}
+	return info.Size()
+}
