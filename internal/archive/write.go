@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -29,6 +30,7 @@ type Options struct {
 	FrameSize int64
 	Top       string               // of a tree: the directory all entries are under
 	Workers   int                  // frames compressed at a time; 0: one per core
+	Decode    bool                 // decode each frame again, and compare
 	Warn      func(source.Warning) // told of each problem, from any goroutine
 	Progress  func(raw int64)      // told how many more bytes, before compression, are written
 }
@@ -196,6 +198,11 @@ func (w *writer) make(c compressor, t *task) error {
 		return fmt.Errorf("compress with %s: %w", w.Codec, err)
 	}
 	*t.out = out
+	if w.Decode && len(out) > 0 {
+		if err := decodesTo(w.Codec, out, raw); err != nil {
+			return fmt.Errorf("compress with %s: decoding gives something else: %w", w.Codec, err)
+		}
+	}
 	t.frame.Len = int64(len(out))
 	t.frame.SHA256 = sha256.Sum256(out)
 	return nil
@@ -252,7 +259,7 @@ func (w *writer) write(m *Manifest, t *task) error {
 }
 
 func (w *writer) manifest() *Manifest {
-	m := &Manifest{Version: ManifestVersion, Source: w.src.Path, Kind: string(w.src.Kind), Codec: w.Codec, Level: w.Level}
+	m := &Manifest{Version: ManifestVersion, Source: w.src.Path, Kind: string(w.src.Kind), Codec: w.Codec, Level: w.Level, FrameSize: w.FrameSize}
 	if w.tar != nil {
 		return m
 	}
@@ -285,6 +292,30 @@ func getBuffer(pool *sync.Pool, size int) *[]byte {
 	}
 	b := make([]byte, 0, size)
 	return &b
+}
+
+// decodesTo compares what a frame decodes to with what it was made of. Only a
+// fault of the compressor, or of this machine's memory, makes them differ.
+func decodesTo(codec string, frame, raw []byte) error {
+	d, err := decoder(codec, bytes.NewReader(frame))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := d.Read(buf)
+		if n > len(raw) || !bytes.Equal(buf[:n], raw[:n]) {
+			return errors.New("other bytes")
+		}
+		raw = raw[n:]
+		if err == io.EOF && len(raw) == 0 {
+			return nil
+		}
+		if err != nil {
+			return noEOF(err)
+		}
+	}
 }
 
 // zeroFrames keeps the frame that a run of zeros became: holes and free space

@@ -217,7 +217,7 @@ func TestWriteTree(t *testing.T) {
 	for _, codec := range Codecs() {
 		for _, frame := range []int64{0, 64 << 10} {
 			t.Run(fmt.Sprint(codec, frame), func(t *testing.T) {
-				w := writeArchive(t, dir, Options{Codec: codec, FrameSize: frame})
+				w := writeArchive(t, dir, Options{Codec: codec, FrameSize: frame, Decode: frame > 0})
 				if len(w.warnings) > 0 {
 					t.Errorf("warnings: %v", w.warnings)
 				}
@@ -319,6 +319,26 @@ func (f *failing) Write(p []byte) (int, error) {
 		return 0, unix.ENOSPC
 	}
 	return len(p), nil
+}
+
+func TestDecodesTo(t *testing.T) {
+	for _, codec := range Codecs() {
+		raw := bytes.Repeat([]byte("some text "), 20_000)
+		c, err := codecByName(codec)
+		must(t, err)
+		comp, err := c.compressorWith(c.std)
+		must(t, err)
+		frame, err := comp.appendFrame(nil, raw)
+		must(t, err)
+		if err := decodesTo(codec, frame, raw); err != nil {
+			t.Errorf("%s: %v", codec, err)
+		}
+		for name, other := range map[string][]byte{"longer": append(bytes.Clone(raw), 'x'), "shorter": raw[:len(raw)-1], "other": append([]byte("x"), raw[1:]...)} {
+			if decodesTo(codec, frame, other) == nil {
+				t.Errorf("%s: it decodes to a %s text too", codec, name)
+			}
+		}
+	}
 }
 
 func TestCheckCodec(t *testing.T) {

@@ -1,0 +1,103 @@
+package tinybackup
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"tinybackup/internal/source"
+)
+
+// Report is what a run did, or with DryRun what it would do. Sizes are bytes.
+type Report struct {
+	Job    string `json:"job,omitempty"` // id
+	Name   string `json:"name"`
+	Source string `json:"source"`
+	Dest   string `json:"dest"`
+	Kind   string `json:"kind"`              // "dir", "file" or "device"
+	DryRun bool   `json:"dry_run,omitempty"` // nothing of this was done
+
+	Archive string    `json:"archive"` // its name in Dest
+	SHA256  string    `json:"sha256,omitempty"`
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end"`
+	Read    int64     `json:"read"`    // read from the source
+	Raw     int64     `json:"raw"`     // of the archive before compression
+	Written int64     `json:"written"` // size of the archive
+	Entries int64     `json:"entries"` // files, directories and so on
+
+	Warnings     []string `json:"warnings,omitempty"` // the first of them
+	WarningCount int      `json:"warning_count"`
+	Incomplete   bool     `json:"incomplete,omitempty"` // something could not be read
+
+	Removed   []string `json:"removed,omitempty"`   // archives that rotation removed
+	Unrotated string   `json:"unrotated,omitempty"` // why none were, although some were due
+	Kept      int      `json:"kept"`                // archives that are there now
+	KeptBytes int64    `json:"kept_bytes"`
+
+	Plan []Verdict `json:"plan,omitempty"` // DryRun: what rotation would do
+}
+
+// Duration is how long the run took.
+func (r Report) Duration() time.Duration { return r.End.Sub(r.Start) }
+
+// Verdict is an archive and what rotation makes of it.
+type Verdict struct {
+	Archive    string    `json:"archive"`
+	Series     string    `json:"name"`
+	Time       time.Time `json:"time"`
+	Size       int64     `json:"size"`
+	Occupies   int64     `json:"occupies"` // bytes on disk
+	Entries    int64     `json:"entries,omitempty"`
+	Incomplete bool      `json:"incomplete,omitempty"`
+	Doubt      string    `json:"doubt,omitempty"` // why what is remembered of it can't be used
+	Keep       bool      `json:"keep"`
+	Reasons    []string  `json:"reasons"`
+}
+
+// maxWarnings bounds what a report and a manifest hold of a run's warnings; all of
+// them go to the log.
+const maxWarnings = 20
+
+// warnings collects what a run warns of, from any goroutine, and logs it.
+type warnings struct {
+	env Env
+
+	mu         sync.Mutex
+	first      []string
+	count      int
+	incomplete bool
+}
+
+// add takes a warning about an entry of the source.
+func (w *warnings) add(x source.Warning) {
+	if x.Class == source.Note {
+		w.env.Log.Info(x.String())
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.incomplete = w.incomplete || x.Class == source.Unreadable
+	w.say(x.String())
+}
+
+// addf takes any other warning.
+func (w *warnings) addf(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.say(fmt.Sprintf(format, args...))
+}
+
+func (w *warnings) say(text string) {
+	if w.count++; len(w.first) < maxWarnings {
+		w.first = append(w.first, text)
+	}
+	w.env.Log.Warn(text)
+}
+
+// into puts the warnings into a report.
+func (w *warnings) into(r *Report) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.Warnings, r.WarningCount, r.Incomplete = w.first, w.count, w.incomplete
+}

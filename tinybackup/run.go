@@ -1,0 +1,379 @@
+package tinybackup
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"tinybackup/internal/archive"
+	"tinybackup/internal/rotate"
+	"tinybackup/internal/source"
+	"tinybackup/internal/store"
+)
+
+// decodeEvery is how often the frames of a new archive are decoded again and
+// compared without being asked to.
+const decodeEvery = 30
+
+// Run backs up o.Source to o.Dest once, and rotates. jobID is the job's, empty
+// for a run by hand. The report is also good after an error: it tells how far
+// the run came.
+//
+// The error is a *UsageError, a *HintError or a *BusyError where a person can do
+// something about it; then, as after any error, nothing new is stored and the
+// archives that were there are as they were. A run that stored an archive, and
+// has something to tell of it, returns no error, but a WarningCount.
+func Run(ctx context.Context, env Env, o Options, jobID string) (Report, error) {
+	r := run{Env: env, Options: o, job: jobID, host: hostName()}
+	r.warn = &warnings{env: env}
+	err := r.do(ctx)
+	r.report.End = env.Now()
+	r.warn.into(&r.report)
+	return r.report, err
+}
+
+// run is one run on its way.
+type run struct {
+	Env
+	Options
+	job, host string
+	warn      *warnings
+	report    Report
+
+	store    *store.Local
+	source   *source.Source
+	before   []stored // the archives of the series when it began
+	last     *archive.Manifest
+	manifest *archive.Manifest // of the new archive
+}
+
+// do is a run, phase by phase.
+func (r *run) do(ctx context.Context) (err error) {
+	if err := r.Resolve(); err != nil {
+		return err
+	}
+	r.report = Report{Job: r.job, Name: r.Name, Source: r.Source, Dest: r.Dest, DryRun: r.DryRun, Start: r.Now()}
+	if err := r.Check(); err != nil {
+		return err
+	}
+	if r.store, err = openStore(r.Dest); err != nil {
+		return err
+	}
+	if !r.DryRun {
+		unlock, err := r.lock(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, unlock()) }()
+	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	if r.source, err = r.openSource(); err != nil {
+		return err
+	}
+	defer r.source.Close()
+	r.report.Kind = string(r.source.Kind)
+	if r.DryRun {
+		return r.plan(ctx)
+	}
+	r.Log.Info("backup begins", "source", r.Source, "dest", r.Dest, "name", r.Name)
+	if err := r.makeArchive(ctx); err != nil {
+		return err
+	}
+	r.rotate(ctx)
+	return nil
+}
+
+// lock takes the lock of the series.
+func (r *run) lock(ctx context.Context) (func() error, error) {
+	me := store.Holder{PID: os.Getpid(), Host: r.host, Job: r.job, Since: r.Now()}
+	unlock, err := r.store.Lock(ctx, r.Name, me, time.Duration(r.LockWait))
+	var locked *store.LockedError
+	if errors.As(err, &locked) {
+		return nil, &BusyError{Msg: fmt.Sprintf("%s: %v", r.Name, locked), Hint: "wait for it to end, or give --lock-wait TIME"}
+	}
+	return unlock, err
+}
+
+// look lists what is there, and puts right what a killed run left.
+func (r *run) look(ctx context.Context) (err error) {
+	if r.before, err = listStored(ctx, r.store, r.Name); err != nil {
+		return err
+	}
+	for _, a := range r.before {
+		if a.doubt != nil {
+			r.Log.Info("manifest is not used", "archive", a.Name, "why", a.doubt.Error())
+		}
+	}
+	if err := checkOwner(r.before, r.Options, r.job, r.host); err != nil {
+		return err
+	}
+	r.last = newestKnown(r.before)
+	if r.DryRun {
+		return nil
+	}
+	swept, err := mend(ctx, r.store, r.Name, r.before)
+	for _, name := range swept {
+		r.Log.Info("removed what a killed run left", "file", name)
+	}
+	return err
+}
+
+// openSource opens what is backed up. Our own files in it are left out.
+func (r *run) openSource() (*source.Source, error) {
+	excludes, err := r.excludes()
+	if err != nil {
+		return nil, err
+	}
+	dev, ino := r.store.ID()
+	skip := []source.ID{{Dev: dev, Ino: ino}}
+	if path := r.logFile(); path != "" {
+		var st syscall.Stat_t
+		if syscall.Stat(path, &st) == nil {
+			skip = append(skip, source.ID{Dev: uint64(st.Dev), Ino: st.Ino})
+		}
+	}
+	src, err := source.Open(r.Source, source.Options{
+		Excludes: excludes, ExcludeCaches: r.ExcludeCaches, OneFileSystem: r.OneFileSystem,
+		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, Warn: r.warn.add,
+	})
+	if errors.Is(err, source.ErrInUse) {
+		return nil, &HintError{
+			Err:  fmt.Errorf("device %q is in use%s", r.Source, mountedAt(r.Source)),
+			Hint: "unmount it first; or back up its files as a directory; or give --live, which images it as it changes",
+		}
+	}
+	if err != nil {
+		return nil, sourceError(r.Source, err)
+	}
+	return src, nil
+}
+
+// frameSize is the size of the pieces, in bytes.
+func (r *run) frameSize() int64 {
+	if r.BlockSize != 0 {
+		return int64(r.BlockSize)
+	}
+	size, err := archive.FrameSize(r.Compress.Codec, r.Compress.Level)
+	if err != nil {
+		return int64(DefaultBlockSize) // Check has seen the codec: this is never asked
+	}
+	return size
+}
+
+// makeArchive makes the archive, reads it back, and gives it its name.
+func (r *run) makeArchive(ctx context.Context) (err error) {
+	name := r.newName()
+	p, err := r.store.Create(ctx, name.String())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+
+	m, err := archive.Write(ctx, p, r.source, archive.Options{
+		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(),
+		Top: topName(r.Source), Decode: r.Verify || r.serial()%decodeEvery == 0,
+		Warn: r.warn.add, Progress: r.progress("reading", r.total()),
+	})
+	if err != nil {
+		return err
+	}
+	r.describe(m, name)
+	if err := r.checkEmpty(); err != nil {
+		return err
+	}
+	if err := r.readBack(ctx, p); err != nil {
+		return err
+	}
+	side, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	// The manifest first: an archive is never without. One without an archive is
+	// swept by the next run.
+	if err := r.store.WriteSide(ctx, archive.SideName(m.Archive), side); err != nil {
+		return err
+	}
+	if err := p.Commit(); err != nil {
+		return errors.Join(err, ignoreMissing(r.store.RemoveSide(context.WithoutCancel(ctx), archive.SideName(m.Archive))))
+	}
+	r.report.Archive, r.report.SHA256 = m.Archive, m.SHA256
+	// From here on the archive is stored, and what goes wrong is a warning.
+	if err := r.store.SetSums(context.WithoutCancel(ctx), map[string]string{m.Archive: m.SHA256}, nil); err != nil {
+		r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
+	}
+	r.Log.Info("archive stored", "archive", m.Archive, "size", m.Size, "sha256", m.SHA256)
+	return nil
+}
+
+// serial is the number of the new archive.
+func (r *run) serial() int64 {
+	if r.last == nil {
+		return 1
+	}
+	return r.last.Serial + 1
+}
+
+// newName is the name of an archive made now. Names sort by time, so it is later than
+// all that are there; but a clock that was wrong for a while does not push it
+// into the future.
+func (r *run) newName() rotate.Name {
+	n := rotate.Name{Series: r.Name, Time: r.Now().UTC().Truncate(time.Second), Kind: rotate.Kind(r.source.Kind), Codec: r.Compress.Codec}
+	for taken := true; taken; {
+		taken = false
+		for _, a := range r.before {
+			if a.name.Time.Equal(n.Time) {
+				n.Time, taken = n.Time.Add(time.Second), true
+			}
+		}
+	}
+	return n
+}
+
+// topName is the directory that all entries of a tree's archive are under.
+func topName(source string) string {
+	if source == "/" {
+		return "root"
+	}
+	return filepath.Base(source)
+}
+
+// describe fills in what the archive package can't know.
+func (r *run) describe(m *archive.Manifest, name rotate.Name) {
+	m.Tool, m.Archive, m.Job, m.Host, m.Policy = versionText(), name.String(), r.job, r.host, r.Policy().String()
+	m.Source, m.Start, m.End = r.Source, r.report.Start, r.Now()
+	m.Serial = r.serial()
+	r.warn.into(&r.report)
+	m.Incomplete, m.Warnings = r.report.Incomplete, r.report.Warnings
+	r.manifest = m
+	r.report.Raw, r.report.Read, r.report.Written, r.report.Entries = m.Raw, m.Raw, m.Size, m.Entries
+}
+
+// checkEmpty refuses to archive nothing where there was something: as a rule it
+// is a disk that is not mounted.
+func (r *run) checkEmpty() error {
+	if r.Yes || !isEmpty(r.manifest) || r.last != nil && isEmpty(r.last) {
+		return nil
+	}
+	err := fmt.Errorf("source %q is empty", r.Source)
+	if r.last != nil {
+		err = fmt.Errorf("%w, and was not in the last backup (%d entries, %s)", err, r.last.Entries, Size(r.last.Raw))
+	}
+	return &HintError{Err: err, Hint: "if its disk is not mounted, mount it; if it is meant to be empty, run once with --yes"}
+}
+
+// isEmpty says whether an archive holds nothing but the source's own name.
+func isEmpty(m *archive.Manifest) bool {
+	if m.Kind == archive.KindDir {
+		return m.Entries <= 1
+	}
+	return m.Raw == 0
+}
+
+// readBack reads the archive past the cache, and compares it with what was
+// written.
+func (r *run) readBack(ctx context.Context, p store.Pending) (err error) {
+	back, err := p.Settle()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, back.Close()) }()
+	sum := sha256.New()
+	told := r.progress("checking", r.manifest.Size)
+	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: told})
+	if err != nil {
+		return fmt.Errorf("read back %q: %w", r.manifest.Archive, err)
+	}
+	if n != r.manifest.Size || hex.EncodeToString(sum.Sum(nil)) != r.manifest.SHA256 {
+		return &HintError{
+			Err:  fmt.Errorf("read back %q: the destination does not hold what was written", r.manifest.Archive),
+			Hint: "the disk, its cable or the memory may be bad: try another destination",
+		}
+	}
+	return nil
+}
+
+// rotate removes what the policy does not cover. The new archive is stored: what
+// goes wrong here is a warning.
+func (r *run) rotate(ctx context.Context) {
+	after, err := listStored(ctx, r.store, r.Name)
+	if err != nil {
+		r.warn.addf("rotation: %v", err)
+		return
+	}
+	d := decide(after, r.Options, r.Now())
+	if d.Refused != "" {
+		r.report.Unrotated = d.Refused
+		r.warn.addf("rotation removed nothing: %s", d.Refused)
+	}
+	removed, err := remove(ctx, r.store, d.Remove())
+	if err != nil {
+		r.warn.addf("rotation: %v", err)
+	}
+	for _, name := range removed {
+		r.Log.Info("archive removed", "archive", name)
+	}
+	r.report.Removed = removed
+	for _, a := range after {
+		if !slices.Contains(removed, a.Name) {
+			r.report.Kept++
+			r.report.KeptBytes += a.Size
+		}
+	}
+}
+
+// total is how many bytes the source will be, as far as that can be known.
+func (r *run) total() int64 {
+	switch {
+	case r.source.Size >= 0:
+		return r.source.Size
+	case r.last != nil:
+		return r.last.Raw
+	}
+	return -1
+}
+
+// progress returns a function that is told of more bytes.
+func (r *run) progress(phase string, total int64) func(int64) {
+	if r.Env.Progress == nil {
+		return func(int64) {}
+	}
+	done := int64(0)
+	return func(n int64) {
+		done += n
+		r.Env.Progress(Progress{Phase: phase, Done: done, Total: total})
+	}
+}
+
+// watched is a reader that stops with its context, and tells of its progress.
+type watched struct {
+	ctx  context.Context
+	r    io.Reader
+	told func(int64)
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	n, err := w.r.Read(p)
+	w.told(int64(n))
+	return n, err
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
