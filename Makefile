@@ -1,0 +1,84 @@
+# make            bin/tinybackup: one static binary
+# make test       all tests, after installing the tools they need (see testdata/setup.sh)
+# make check      formatting, vet, staticcheck, man page, all platforms, size
+# make demo       a backup's whole life, in a temporary directory
+# make bench      tinybackup beside tar | zstd, on the Go tree
+# make install    binary and man page; PREFIX=/usr/local DESTDIR=
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+GO      ?= go
+
+# The version comes from git through the build info. Without a usable git
+# (a tarball, a checkout of somebody else) the build goes on without it.
+VCS := $(shell git rev-parse --verify -q HEAD >/dev/null 2>&1 && echo true || echo false)
+GOBUILD = CGO_ENABLED=0 $(GO) build -buildvcs=$(VCS) -trimpath -ldflags '-s -w'
+
+# The race detector needs a C compiler.
+RACE := $(shell command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null 2>&1 && echo -race)
+
+STATICCHECK = $(shell command -v staticcheck || echo '$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2')
+PLATFORMS   = linux/amd64 linux/arm64 linux/arm/6 linux/arm/7 darwin/amd64 darwin/arm64 freebsd/amd64
+MAX_BYTES   = 15000000
+
+.PHONY: build test check format vet staticcheck man cross size bench demo install clean
+
+build:
+	$(GOBUILD) -o bin/tinybackup .
+
+# V=1 prints every line of every test. TINYBACKUP_TEST_NO_SKIP=1 makes a skipped test a failure.
+test:
+	@bash testdata/setup.sh
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./... | $(GO) run testdata/summary.go $(if $(V),-v)
+
+check: format vet staticcheck man cross size
+
+format:
+	@bad="$$(gofmt -l .)"; [ -z "$$bad" ] || { echo "not formatted:" $$bad; exit 1; }
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet testdata/summary.go
+	$(GO) vet -tags testclock ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=freebsd $(GO) vet ./...
+
+staticcheck:
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags testclock ./...
+
+man:
+	mandoc -T lint -W style man/tinybackup.1
+
+# Every platform builds, and none is too large.
+cross:
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	for p in $(PLATFORMS); do \
+		IFS=/ read -r os arch arm <<<"$$p"; \
+		GOOS=$$os GOARCH=$$arch GOARM=$$arm $(GOBUILD) -o "$$out/tinybackup" .; \
+		bytes=$$(wc -c <"$$out/tinybackup"); \
+		printf '%-16s %9d bytes\n' "$$p" "$$bytes"; \
+		[ "$$bytes" -le $(MAX_BYTES) ] || { echo "$$p: more than $(MAX_BYTES) bytes"; exit 1; }; \
+	done
+
+# The binary needs nothing of the machine it is copied to.
+size: build
+	@text=$$(ldd bin/tinybackup 2>&1 || true); \
+	case "$$text" in *'not a dynamic executable'*|*'statically linked'*) ;; *) echo "not static: $$text"; exit 1;; esac
+	@bytes=$$(wc -c <bin/tinybackup); echo "bin/tinybackup: static, $$bytes bytes"; [ "$$bytes" -le $(MAX_BYTES) ]
+
+bench: build
+	bash testdata/bench.sh
+
+demo: build
+	@bash testdata/demo.sh
+
+install: build
+	install -D -m 755 bin/tinybackup '$(DESTDIR)$(PREFIX)/bin/tinybackup'
+	install -D -m 644 man/tinybackup.1 '$(DESTDIR)$(PREFIX)/share/man/man1/tinybackup.1'
+
+clean:
+	rm -rf bin

@@ -1,0 +1,61 @@
+#!/bin/bash
+# Installs the tools that the tests use and that are missing, if it may: on
+# Debian and its children, as root. Else it names them, and goes on: a test whose
+# tool is missing is skipped by name.
+set -eu
+
+# tool           Debian package
+needed='
+tar              tar
+bsdtar           libarchive-tools
+zstd             zstd
+xz               xz-utils
+gzip             gzip
+sha256sum        coreutils
+cmp              diffutils
+at               at
+atd              at
+crontab          cron
+cron             cron
+faketime         faketime
+unshare          util-linux
+losetup          mount
+mkfs.ext4        e2fsprogs
+mkfs.xfs         xfsprogs
+mkfs.btrfs       btrfs-progs
+setfacl          acl
+setfattr         attr
+setcap           libcap2-bin
+strace           strace
+mandoc           mandoc
+git              git
+gcc              gcc
+'
+
+# A person's PATH often has no sbin.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+tools='' packages=''
+while read -r tool package; do
+	[ -n "$tool" ] || continue
+	command -v "$tool" >/dev/null && continue
+	tools="$tools $tool"
+	case " $packages " in *" $package "*) ;; *) packages="$packages $package" ;; esac
+done <<<"$needed"
+
+# gcc alone cannot link: the race detector wants the C library's files, too.
+if command -v dpkg >/dev/null && [ ! -e /usr/include/stdlib.h ]; then
+	tools="$tools libc-headers" packages="$packages libc6-dev"
+fi
+
+[ -n "$tools" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "setup: missing:$tools"
+	echo "setup: on Debian, as root: apt-get install --no-install-recommends$packages"
+	exit 0
+fi
+echo "setup: installing$packages"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086 # a list of words
+install() { apt-get install -qq -y --no-install-recommends $packages </dev/null >/dev/null; }
+install 2>/dev/null || { apt-get update -qq && install; }
