@@ -76,7 +76,7 @@ func (n Name) String() string {
 func ParseName(file string) (Name, bool) {
 	z := strings.LastIndexByte(file, 'Z')
 	dash := z - len(stamp)
-	if dash < 0 || file[dash] != '-' {
+	if dash < 0 {
 		return Name{}, false
 	}
 	n := Name{Series: file[:dash], Kind: KindFile}
@@ -101,7 +101,8 @@ func ParseName(file string) (Name, bool) {
 		return Name{}, false
 	}
 	// time.Parse takes more than Format makes: one digit for an hour, a fraction of a second.
-	// Comparing the whole name leaves no such gap, and also refuses an unknown suffix or series.
+	// Comparing the whole name leaves no such gap, and also refuses a missing dash, an unknown suffix
+	// and a series that cannot be.
 	if n.String() != file {
 		return Name{}, false
 	}
