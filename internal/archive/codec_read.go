@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 )
 
 // maxWindow is what `zstd -d` allows without --long=31; `zstd --ultra -22` needs all of it.
@@ -22,11 +24,16 @@ const readBuffer = 1 << 20
 // decoder returns the decompressed form of r, which holds one or more frames of codec and nothing else. Data that
 // end within a frame give io.ErrUnexpectedEOF, as do no data at all. The caller closes it; r stays open.
 func decoder(codec string, r io.Reader) (io.ReadCloser, error) {
+	return decoderSize(codec, r, readBuffer)
+}
+
+// decoderSize is decoder with a read-ahead of size bytes.
+func decoderSize(codec string, r io.Reader, size int) (io.ReadCloser, error) {
 	switch codec {
 	case CodecNone:
 		return io.NopCloser(r), nil
 	case CodecZstd:
-		br, err := notEmpty(bufio.NewReaderSize(r, readBuffer))
+		br, err := notEmpty(bufio.NewReaderSize(r, size))
 		if err != nil {
 			return nil, err
 		}
@@ -36,14 +43,14 @@ func decoder(codec string, r io.Reader) (io.ReadCloser, error) {
 		}
 		return z.IOReadCloser(), nil
 	case CodecGzip:
-		br, err := notEmpty(bufio.NewReaderSize(r, readBuffer))
+		br, err := notEmpty(bufio.NewReaderSize(r, size))
 		if err != nil {
 			return nil, err
 		}
 		return newGzipReader(br)
 	case CodecXZ:
 		tail := &xzTail{r: r}
-		br, err := notEmpty(bufio.NewReaderSize(tail, readBuffer))
+		br, err := notEmpty(bufio.NewReaderSize(tail, size))
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +71,38 @@ func notEmpty(r *bufio.Reader) (*bufio.Reader, error) {
 // zstdReader decodes zstd frames whose window is at most window bytes.
 func zstdReader(r io.Reader, window uint64, opts ...zstd.DOption) (*zstd.Decoder, error) {
 	return zstd.NewReader(r, append(opts, zstd.WithDecoderMaxWindow(window))...)
+}
+
+// frameDecoder decodes frames one after another. It belongs to one goroutine, which closes it.
+type frameDecoder struct {
+	codec string
+	z     *zstd.Decoder
+}
+
+// decodeZstd decodes src, which must give exactly len(dst) bytes.
+func (d *frameDecoder) decodeZstd(dst, src []byte) error {
+	if d.z == nil {
+		var err error
+		// With a limit, hostile data take no more memory than the manifest asked for.
+		d.z, err = zstdReader(nil, maxWindow, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			return err
+		}
+	}
+	out, err := d.z.DecodeAll(src, dst[:0:len(dst)])
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return errLonger
+	}
+	if err == nil && len(out) != len(dst) {
+		err = fmt.Errorf("%d bytes, the manifest says %d", len(out), len(dst))
+	}
+	return err
+}
+
+func (d *frameDecoder) close() {
+	if d.z != nil {
+		d.z.Close()
+	}
 }
 
 // zstdWriter compresses a manifest.
@@ -118,7 +157,8 @@ type xzReader struct {
 }
 
 func newXZReader(br *bufio.Reader, tail *xzTail) (*xzReader, error) {
-	z, err := xz.NewReader(br)
+	// The dictionary is as large as each block asks for; the library's default is 8 MiB at least, zeroed for each.
+	z, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(br)
 	if err != nil {
 		return nil, noEOF(err)
 	}

@@ -50,7 +50,6 @@ type Manifest struct {
 	Size       int64     `json:"size"`                 // bytes of the archive
 	SHA256     string    `json:"sha256"`               // of the whole archive, in lower-case hex
 	Entries    int64     `json:"entries"`              // headers in the tar (directories and links too), else 1
-	Serial     int64     `json:"serial,omitempty"`     // counts the archives of one name in one destination, from 1
 	Incomplete bool      `json:"incomplete,omitempty"` // something of the source could not be read
 	Warnings   []string  `json:"warnings,omitempty"`   // the first of what went wrong
 	File       *FileMeta `json:"file,omitempty"`       // of a single file or a device; nil for a directory
@@ -65,7 +64,7 @@ type Frame struct {
 	SHA256   [32]byte // of its Len bytes
 	Key      [32]byte // over the identity of what it holds; zero if there is none
 	Content  [32]byte // of its Raw bytes, decoded; zero if there is none
-	First    string   // name of the first tar entry that starts in it; empty if none does, or it is no tar
+	First    string   // path, below the source, of the first tar entry that starts in it; empty if none does, or it is no tar
 }
 
 // FileMeta is what a compressed single file cannot say of itself.
