@@ -92,10 +92,10 @@ func (o Options) checkWords() error {
 	if err := rotate.CheckSeries(o.Name); err != nil {
 		return &UsageError{Msg: err.Error(), Hint: "give another name with --name NAME"}
 	}
-	if o.BlockSize < minBlockSize || o.BlockSize > maxBlockSize || o.BlockSize%4096 != 0 {
+	if o.BlockSize != 0 && (o.BlockSize < minBlockSize || o.BlockSize > maxBlockSize || o.BlockSize%4096 != 0) {
 		return &UsageError{
 			Msg:  fmt.Sprintf("block size %v is not between 64KiB and 256MiB or not a multiple of 4KiB", o.BlockSize),
-			Hint: "leave --block-size out: 4MiB is good for most",
+			Hint: "leave --block-size out, or give one such as 4MiB",
 		}
 	}
 	for _, glob := range o.Exclude {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"tinybackup/internal/sched"
 )
 
 // An Env is what a command gets from outside: where things are, what time it is,
@@ -23,6 +25,21 @@ type Env struct {
 	// Progress is told how far a run is, several times a second; nil: nobody asks.
 	// It is called from one goroutine at a time.
 	Progress func(Progress)
+	// LogLevel is the least level that goes into the log file of a job.
+	LogLevel slog.Level
+
+	// Zone is the time zone of new jobs; nil: the one of this process.
+	Zone *time.Location
+	// Binary is the program that schedulers start; empty: the one that runs now. A
+	// program that embeds this package has to say where tinybackup is.
+	Binary string
+
+	screen      *screen           // Stderr, if a progress line may stand on it
+	terminal    bool              // Stderr is a terminal
+	quiet       bool              // print only what was asked for
+	logPath     string            // of the log that Log goes to; may be empty
+	schedulers  []sched.Scheduler // nil: those of the machine
+	machineZone *time.Location    // that cron goes by; nil: what /etc/localtime says
 }
 
 // A Progress is how far a run is.
@@ -36,6 +53,11 @@ type Progress struct {
 // NewEnv is the environment of this process: its clock, its standard streams,
 // the directories of its user. Its log goes nowhere.
 func NewEnv() Env {
+	// A job of at finds the zone in its environment that it was queued in, which
+	// is none of the user's.
+	if os.Getenv("TZ") == sched.AtZone {
+		os.Unsetenv("TZ")
+	}
 	return Env{
 		Dirs:   DirsOf(os.Getenv, os.Geteuid(), homeOf(os.Geteuid())),
 		Now:    newClock(),
@@ -44,3 +66,15 @@ func NewEnv() Env {
 		Log:    slog.New(slog.DiscardHandler),
 	}
 }
+
+// zone is the time zone of new jobs.
+func (e Env) zone() *time.Location {
+	if e.Zone != nil {
+		return e.Zone
+	}
+	return localZone()
+}
+
+// logFile is the log that is written while a run goes on, which must not be part
+// of what it backs up; or "".
+func (e Env) logFile() string { return e.logPath }

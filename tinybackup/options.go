@@ -12,7 +12,7 @@ import (
 const DefaultKeep rotate.Count = 14
 
 // DefaultBlockSize is the size of the pieces that devices and large files are
-// cut into when BlockSize is zero.
+// cut into when neither BlockSize nor the codec says otherwise.
 const DefaultBlockSize Size = 4 << 20
 
 // Options say what a backup is: one struct for the command line, for a job's
@@ -28,7 +28,7 @@ type Options struct {
 	Dest string `ini-name:"dest"`
 
 	// Name is what the archives of this backup begin with. Empty: the base name
-	// of Source ("root" for "/").
+	// of Source without leading dots ("root" for "/").
 	Name string `long:"name" value-name:"NAME" description:"what the archives are called (default: the base name of SOURCE)"`
 
 	// Keep and its sisters say how many archives stay: the newest N, and the
@@ -57,8 +57,8 @@ type Options struct {
 	OneFileSystem bool `long:"one-file-system" description:"do not descend into other file systems"`
 
 	// BlockSize is the size in bytes of the pieces that devices and large files
-	// are cut into. Zero: DefaultBlockSize.
-	BlockSize Size `long:"block-size" value-name:"SIZE" description:"size of the pieces of devices and large files (default: 4MiB)"`
+	// are cut into. Zero: what suits the codec.
+	BlockSize Size `long:"block-size" value-name:"SIZE" description:"size of the pieces of devices and large files (default: what suits the codec)"`
 	// Live images a device although it is mounted for writing.
 	Live bool `long:"live" description:"image a device although it is mounted for writing"`
 
@@ -94,22 +94,25 @@ func (o *Options) Resolve() error {
 			return err
 		}
 	}
+	o.fillDefaults()
+	return nil
+}
+
+// fillDefaults gives the fields that are zero what their comments promise.
+func (o *Options) fillDefaults() {
 	if o.Name == "" && o.Source != "" {
-		o.Name = filepath.Base(o.Source)
+		// A name must not begin with a dot, which would hide its archives.
+		o.Name = strings.TrimLeft(filepath.Base(o.Source), ".")
 		if o.Source == "/" {
 			o.Name = "root"
 		}
 	}
-	if o.Policy() == (rotate.Policy{}) {
+	if o.Policy().IsZero() {
 		o.Keep = DefaultKeep
 	}
 	if o.Compress.Codec == "" {
 		o.Compress.Codec = "zstd"
 	}
-	if o.BlockSize == 0 {
-		o.BlockSize = DefaultBlockSize
-	}
-	return nil
 }
 
 // Policy is the part of the options that rotation goes by.

@@ -3,6 +3,7 @@ package tinybackup
 import (
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -69,4 +70,19 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 func writable(dir string) error {
 	const wOK, xOK = 2, 1 // access(2); the syscall package does not name them
 	return syscall.Access(dir, wOK|xOK)
+}
+
+// iniQuote writes a value of an INI file so that go-flags reads the same bytes:
+// as it is, if that is plain to see, else in double quotes with Go's escapes.
+func iniQuote(value string) string {
+	plain := value != "" && value == strings.TrimSpace(value)
+	for i := 0; i < len(value); i++ {
+		if c := value[i]; c < ' ' || c > '~' || strings.IndexByte("\"'`;#\\", c) >= 0 {
+			plain = false
+		}
+	}
+	if plain {
+		return value
+	}
+	return strconv.Quote(value)
 }

@@ -1,0 +1,141 @@
+package tinybackup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+)
+
+// A commandLine holds the options of every command; parseArgs fills in those of
+// the one that was typed.
+type commandLine struct {
+	Common commonOptions
+
+	Run       runCommand
+	Install   installCommand
+	Uninstall uninstallCommand
+	Statusof  statusofCommand
+	List      listCommand
+	Start     startCommand
+	Stop      stopCommand
+	Version   struct{}
+}
+
+// commonOptions may stand before and behind every command.
+type commonOptions struct {
+	Quiet    bool   `long:"quiet" description:"print errors and what was asked for, nothing else"`
+	Debug    bool   `long:"debug" description:"print and log every step"`
+	LogLevel string `long:"log-level" value-name:"LEVEL" choice:"debug" choice:"info" choice:"warn" choice:"error" default:"info" description:"what a job's log is told:"`
+}
+
+// progressOption is of the commands that take long.
+type progressOption struct {
+	Progress string `long:"progress" value-name:"WHEN" choice:"auto" choice:"always" choice:"never" default:"auto" description:"show how far it is; auto: on a terminal"`
+}
+
+// pairArgs are the arguments of run and install.
+type pairArgs struct {
+	Source string `positional-arg-name:"SOURCE"`
+	Dest   string `positional-arg-name:"DEST"`
+}
+
+// A command is one of the words that may follow tinybackup.
+type command struct {
+	name, short, long string
+	aliases           []string
+	data              any // pointer to the struct of its options
+	run               func(context.Context, Env) error
+}
+
+// commands are all there are, in the order of a person's life with tinybackup.
+// inv is read when one of them runs.
+func (l *commandLine) commands(inv *invocation) []command {
+	return []command{
+		{name: "run", short: "back up now", data: &l.Run,
+			long: "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST, and then remove the archives that the --keep options do not cover. With --job, do what the job says.",
+			run:  func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
+		{name: "install", aliases: []string{"create"}, short: "schedule a backup", data: &l.Install,
+			long: "Make a job that backs up SOURCE to DEST at the times of --time: either five fields of cron, @hourly, @daily, @weekly, @monthly or @yearly; or what at(1) takes, such as 2:00am, monday 9:00, or +6 hours. With --from, make one job of each line PATH;HH:MM;NAME of a file.",
+			run:  func(ctx context.Context, env Env) error { return l.Install.execute(ctx, env, inv) }},
+		{name: "uninstall", aliases: []string{"delete"}, short: "take a job off the schedule", data: &l.Uninstall,
+			long: "Remove jobs: those of SOURCE and DEST, of these at --time, those with an id or a number of statusof, or all. Archives, history and log stay.",
+			run:  l.Uninstall.execute},
+		{name: "statusof", aliases: []string{"status"}, short: "show jobs, their next run and their last", data: &l.Statusof,
+			long: "Show all jobs, or those of SOURCE and DEST, of these at --time, or those with an id or a number. The exit status is 5 if something is not well.",
+			run:  l.Statusof.execute},
+		{name: "list", aliases: []string{"backups"}, short: "show the archives of a destination", data: &l.List,
+			long: "Show the archives in DEST, and which of them rotation keeps and why.",
+			run:  l.List.execute},
+		{name: "start", short: "start the built-in scheduler", data: &l.Start,
+			long: "Start the service, in the background, which runs the jobs of --scheduler service in time. It takes up new and changed jobs by itself.",
+			run:  l.Start.execute},
+		{name: "stop", short: "stop the built-in scheduler", data: &l.Stop,
+			long: "Stop the service. A backup that is going on is finished first; with --now it is ended, and nothing of it is left.",
+			run:  l.Stop.execute},
+		{name: "version", short: "show the version", data: &l.Version,
+			long: "Show the version of tinybackup and of the Go that built it.",
+			run: func(_ context.Context, env Env) error {
+				_, err := fmt.Fprintln(env.Stdout, versionText())
+				return err
+			}},
+	}
+}
+
+// Main does what a command line says and returns the exit status. It is the
+// program without its process: signals come in by ctx, whose cause then is a
+// *SignalError.
+func Main(ctx context.Context, env Env, args []string) int {
+	out := &screen{w: env.Stderr}
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
+	var line commandLine
+	var inv invocation
+	commands := line.commands(&inv)
+	inv, err := parseArgs(args, &line.Common, commands)
+	if err != nil {
+		return finish(ctx, out, err)
+	}
+	if inv.help != "" {
+		_, err := fmt.Fprintln(env.Stdout, inv.help)
+		return finish(ctx, out, err)
+	}
+	env.terminal = isTerminal(env.Stderr)
+	env.screen = out
+	env.Stderr = out
+	env.Log = slog.New(screenHandler{w: out, level: line.Common.screenLevel()})
+	env.LogLevel = line.Common.fileLevel()
+	env.quiet = line.Common.Quiet
+	for _, c := range commands {
+		if c.name == inv.command {
+			err = c.run(ctx, env)
+		}
+	}
+	return finish(ctx, out, err)
+}
+
+// screenLevel is the least level that a person sees at once.
+func (c commonOptions) screenLevel() slog.Level {
+	switch {
+	case c.Debug:
+		return slog.LevelDebug
+	case c.Quiet:
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}
+
+// fileLevel is the least level that goes into a job's log.
+func (c commonOptions) fileLevel() slog.Level {
+	if c.Debug {
+		return slog.LevelDebug
+	}
+	return logLevels[c.LogLevel]
+}
+
+// say prints a line about what was done, unless --quiet.
+func (e Env) say(format string, args ...any) {
+	if !e.quiet {
+		fmt.Fprintf(e.Stdout, format+"\n", args...)
+	}
+}

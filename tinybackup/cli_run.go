@@ -1,0 +1,83 @@
+package tinybackup
+
+import (
+	"context"
+	"slices"
+)
+
+// runCommand are the options of run.
+type runCommand struct {
+	Job  string `long:"job" value-name:"ID" description:"do what a job says, by its id or the path of its file"`
+	JSON bool   `long:"json" description:"print one JSON object"`
+	progressOption
+	Options Options  `group:"Options of the backup"`
+	Args    pairArgs `positional-args:"yes"`
+
+	quietOutput bool // somebody else has printed the one JSON object
+}
+
+// jobRunOptions are the options that may go with --job: the others are in the
+// job's file, and one that contradicts it would be a surprise at the next run.
+var jobRunOptions = []string{"job", "json", "progress", "dry-run", "noop", "yes", "verify", "quiet", "debug", "log-level"}
+
+func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
+	env, done := c.watch(env, c.Job != "")
+	defer done()
+	var report Report
+	if c.Job == "" {
+		if c.Args.Source == "" || c.Args.Dest == "" {
+			return &UsageError{Msg: "run wants a source and a destination", Hint: "tinybackup run SOURCE DEST, or tinybackup run --job ID"}
+		}
+		if err := keepsSomething(c.Options, inv); err != nil {
+			return err
+		}
+		c.Options.Source, c.Options.Dest = c.Args.Source, c.Args.Dest
+		report, err = Run(ctx, env, c.Options, "")
+	} else {
+		report, err = c.runJob(ctx, env, inv)
+	}
+	done()
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		err = printJSON(env, report)
+	// What a scheduler started is silent when all is well: cron mails what it prints.
+	case !c.quietOutput && (c.Job == "" || env.terminal || report.DryRun):
+		err = report.print(env)
+	}
+	if err == nil && report.WarningCount > 0 && !report.DryRun {
+		return errWarnings
+	}
+	return err
+}
+
+func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Report, error) {
+	if c.Args.Source != "" {
+		return Report{}, &UsageError{Msg: "run wants either --job or a source and a destination", Hint: "tinybackup run --job " + shellQuote(c.Job)}
+	}
+	for name := range inv.given {
+		if !slices.Contains(jobRunOptions, name) {
+			return Report{}, &UsageError{Msg: "--job and --" + name + " exclude each other", Hint: "a job's options are in its file; tinybackup statusof --json tells where that is"}
+		}
+	}
+	job, err := LoadJob(env.Dirs, c.Job)
+	if err != nil {
+		return Report{}, err
+	}
+	o := c.Options
+	return RunJob(ctx, env, job, RunOnce{DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify})
+}
+
+// watch gives env a progress line, if one is wanted, and what takes it away
+// again. A scheduled run has none, even on a terminal that somebody gave it.
+func (p progressOption) watch(env Env, scheduled bool) (Env, func()) {
+	auto := env.terminal && !env.quiet && p.Progress != "never"
+	if !auto && p.Progress != "always" {
+		return env, func() {}
+	}
+	line := &progressLine{screen: env.screen}
+	env.Progress = line.Show
+	return env, line.Close
+}

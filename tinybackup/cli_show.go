@@ -1,0 +1,153 @@
+package tinybackup
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// listCommand are the options of list.
+type listCommand struct {
+	Name string `long:"name" value-name:"NAME" description:"only the archives called NAME"`
+	JSON bool   `long:"json" description:"print one JSON object"`
+	Args struct {
+		Dest string `positional-arg-name:"DEST"`
+	} `positional-args:"yes"`
+}
+
+func (c *listCommand) execute(ctx context.Context, env Env) error {
+	if c.Args.Dest == "" {
+		return &UsageError{Msg: "list wants a destination", Hint: "tinybackup list DEST"}
+	}
+	l, err := List(ctx, env, ListOptions{Dest: c.Args.Dest, Name: c.Name})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(env, l)
+	}
+	return l.print(env)
+}
+
+// print shows the archives as a table, and why rotation would not do as it says.
+func (l Listing) print(env Env) error {
+	if len(l.Archives) == 0 {
+		fmt.Fprintf(env.Stdout, "there are no archives in %s\n", oneLine(l.Dest))
+		return nil
+	}
+	if err := printVerdicts(env, l.Archives); err != nil {
+		return err
+	}
+	for name, why := range sortedPairs(l.Refused) {
+		fmt.Fprintf(env.Stdout, "rotation of %s would remove nothing: %s\n", oneLine(name), oneLine(why))
+	}
+	return nil
+}
+
+// sortedPairs goes through a map in the order of its keys.
+func sortedPairs(m map[string]string) func(func(string, string) bool) {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return func(yield func(string, string) bool) {
+		for _, key := range keys {
+			if !yield(key, m[key]) {
+				return
+			}
+		}
+	}
+}
+
+// printVerdicts shows archives and what rotation makes of them.
+func printVerdicts(env Env, all []Verdict) error {
+	t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "ARCHIVE\tTIME\tSIZE\tENTRIES\tROTATION")
+	for _, v := range all {
+		verb := "remove"
+		if v.Keep {
+			verb = "keep"
+		}
+		text := verb + ": " + strings.Join(v.Reasons, ", ")
+		if v.Incomplete {
+			text += "; incomplete: some files could not be read"
+		}
+		if v.Doubt != "" {
+			text += "; " + v.Doubt
+		}
+		entries, size := "-", "-"
+		if v.Entries > 0 {
+			entries = grouped(v.Entries)
+		}
+		if v.Size > 0 {
+			size = Size(v.Size).String()
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(clockFormat), size, entries, oneLine(text))
+	}
+	return t.Flush()
+}
+
+// print says in one line what a run did; with DryRun in some what it would do.
+func (r Report) print(env Env) error {
+	if r.DryRun {
+		return r.printPlan(env)
+	}
+	env.say("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed",
+		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
+		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed))
+	return nil
+}
+
+// printPlan says what a run would do.
+func (r Report) printPlan(env Env) error {
+	fmt.Fprintf(env.Stdout, "would read    %s: %s, %s\n", oneLine(r.Source), plural(r.Entries, "entry", "entries"), Size(r.Read))
+	fmt.Fprintf(env.Stdout, "would write   %s\n", oneLine(filepath.Join(r.Dest, r.Archive)))
+	for _, name := range r.Removed {
+		fmt.Fprintf(env.Stdout, "would remove  %s\n", oneLine(filepath.Join(r.Dest, name)))
+	}
+	if r.Unrotated != "" {
+		fmt.Fprintf(env.Stdout, "would remove nothing: %s\n", oneLine(r.Unrotated))
+	}
+	if len(r.Plan) > 0 {
+		fmt.Fprintln(env.Stdout)
+		if err := printVerdicts(env, r.Plan); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.Stdout)
+	}
+	_, err := fmt.Fprintln(env.Stdout, "nothing is changed: --dry-run")
+	return err
+}
+
+// plural counts things.
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return grouped(n) + " " + many
+}
+
+// grouped writes a number with commas between its thousands.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0 && text[i-1] != '-'; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// took is how long something took, for a person.
+func took(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	}
+	return d.Round(time.Minute).String()
+}

@@ -1,0 +1,169 @@
+package tinybackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tinybackup/internal/sched"
+)
+
+// newSchedulers are the ways to have a job started, the one that --scheduler auto
+// prefers first.
+func newSchedulers(env Env) []sched.Scheduler {
+	return []sched.Scheduler{
+		&sched.Cron{
+			LockPath:   filepath.Join(env.Dirs.State, "crontab.lock"),
+			BackupPath: filepath.Join(env.Dirs.State, "crontab.backup"),
+		},
+		&sched.At{LockPath: filepath.Join(env.Dirs.State, "at.lock"), Now: env.Now},
+		serviceScheduler{env: env},
+	}
+}
+
+// allSchedulers are those of env, or those of the machine.
+func (e Env) allSchedulers() []sched.Scheduler {
+	if e.schedulers != nil {
+		return e.schedulers
+	}
+	return newSchedulers(e)
+}
+
+// scheduler is the one called name.
+func (e Env) scheduler(name string) (sched.Scheduler, error) {
+	var names []string
+	for _, s := range e.allSchedulers() {
+		if s.Name() == name {
+			return s, nil
+		}
+		names = append(names, s.Name())
+	}
+	return nil, &UsageError{Msg: fmt.Sprintf("unknown scheduler %q", name), Hint: "there are auto, " + strings.Join(names, ", ")}
+}
+
+// ref is what the scheduler's line calls the job: its id, or the path of its file
+// if a scheduler's run would look for the id elsewhere.
+func (j Job) ref(dirs Dirs) string {
+	if dirs.Plain && filepath.Dir(j.Path) == dirs.Jobs {
+		return j.ID
+	}
+	return j.Path
+}
+
+// entry is the job as its scheduler keeps it, to be run at next.
+func (j Job) entry(dirs Dirs, binary string, spec *sched.Spec, next time.Time) sched.Entry {
+	return sched.Entry{Job: j.ref(dirs), Binary: binary, Spec: spec, Next: next}
+}
+
+// binary is the program that a scheduler's line starts.
+func (e Env) binary() (string, error) {
+	path := e.Binary
+	if path == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		if path, err = filepath.EvalSymlinks(exe); err != nil {
+			return "", err
+		}
+	}
+	// go run and go test build into such a directory, and remove it afterwards.
+	for _, part := range strings.Split(filepath.Dir(path), "/") {
+		if strings.HasPrefix(part, "go-build") {
+			return "", &HintError{
+				Err:  fmt.Errorf("the program %q is one of go run, and will be gone", path),
+				Hint: "build it first: make, then bin/tinybackup",
+			}
+		}
+	}
+	return path, nil
+}
+
+// A choice is a scheduler for a job, and why it was taken.
+type choice struct {
+	scheduler sched.Scheduler
+	why       string // why none before it would do; empty if none was before it
+}
+
+// chooseScheduler finds the scheduler for an entry: the one called name, or for
+// "auto" the first that can express its times and works here and now.
+func chooseScheduler(ctx context.Context, env Env, name string, e sched.Entry) (choice, error) {
+	if name != "auto" {
+		s, err := env.scheduler(name)
+		if err != nil {
+			return choice{}, err
+		}
+		if err := canExpress(env, s, e); err != nil {
+			return choice{}, &UsageError{
+				Msg:  fmt.Sprintf("scheduler %s cannot do %q: %v", name, e.Spec.Text, err),
+				Hint: "use --scheduler " + strings.Join(otherSchedulers(env, e), " or "),
+			}
+		}
+		if err := s.Check(ctx); err != nil {
+			return choice{}, &HintError{Err: fmt.Errorf("scheduler %s does not work here: %w", name, err), Hint: hintOf(err)}
+		}
+		return choice{scheduler: s}, nil
+	}
+	var why []string
+	for _, s := range env.allSchedulers() {
+		err := canExpress(env, s, e)
+		if err == nil {
+			err = s.Check(ctx)
+		}
+		if err == nil {
+			return choice{scheduler: s, why: strings.Join(why, "; ")}, nil
+		}
+		if ctx.Err() != nil {
+			return choice{}, err
+		}
+		// "crontab: not installed" begins with its name already.
+		text := err.Error()
+		if !strings.HasPrefix(text, s.Name()) {
+			text = s.Name() + ": " + text
+		}
+		why = append(why, text)
+	}
+	return choice{}, errors.New("no scheduler works here: " + strings.Join(why, "; "))
+}
+
+// canExpress says why a scheduler cannot start an entry at its times.
+func canExpress(env Env, s sched.Scheduler, e sched.Entry) error {
+	if err := s.Express(e.Spec); err != nil {
+		return err
+	}
+	if _, err := s.Line(e); err != nil {
+		return err
+	}
+	if s.Name() != "cron" {
+		return nil
+	}
+	// cron goes by the clock of the machine, whatever TZ says here.
+	zone, machine := e.Spec.Anchor.Location(), env.cronZone()
+	if !sameZone(zone, machine, e.Spec.Anchor) {
+		return fmt.Errorf("it goes by %s here, and TZ says %s", machine, zone)
+	}
+	return nil
+}
+
+// cronZone is the zone that cron goes by.
+func (e Env) cronZone() *time.Location {
+	if e.machineZone != nil {
+		return e.machineZone
+	}
+	return machineZone()
+}
+
+// otherSchedulers are the names of those that can express an entry.
+func otherSchedulers(env Env, e sched.Entry) []string {
+	var names []string
+	for _, s := range env.allSchedulers() {
+		if canExpress(env, s, e) == nil {
+			names = append(names, s.Name())
+		}
+	}
+	return names
+}
