@@ -24,11 +24,13 @@ type pending struct {
 	name      string
 	partial   string      // path until Commit
 	f         *os.File    // nil once its bytes are durable, or given up
+	pin       *os.File    // the same, open between that and Commit: see finish
 	info      fs.FileInfo // of the file, to know it again
 	size      int64       // bytes written
 	pushed    int64       // of these, the writing to disk was started
 	settled   int64       // of these, it has ended
 	err       error       // the first error; nothing is done after it
+	twoNames  bool        // partial is a second link to the archive
 	committed bool
 	closed    bool
 }
@@ -146,6 +148,9 @@ func (p *pending) Settle() (io.ReadCloser, error) {
 }
 
 // finish makes the bytes durable, checks that the file has all of them, and closes it.
+// A descriptor for reading stays open: as long as it is, no other file can have the
+// inode number by which Commit knows the file again; nor can FAT and FUSE, which make up
+// inode numbers as they go, give it another one.
 func (p *pending) finish() error {
 	if err := p.ready("sync"); err != nil {
 		return err
@@ -164,6 +169,12 @@ func (p *pending) finish() error {
 		return p.fail("sync", fmt.Errorf("the file has %d bytes, not the %d written", info.Size(), p.size))
 	}
 	dropCache(p.f, 0)
+	if p.pin, info, err = openRegular(p.partial); err != nil {
+		return p.fail("open", err)
+	}
+	if !os.SameFile(info, p.info) {
+		return p.fail("sync", errReplaced)
+	}
 	f := p.f
 	p.f = nil
 	// close(2): a network file system may report a failed write, or a full quota, here.
@@ -187,11 +198,9 @@ func (p *pending) Commit() error {
 		p.err = err
 		return err
 	}
-	info, err := os.Lstat(p.partial)
-	if err != nil {
+	if info, err := os.Lstat(p.partial); err != nil {
 		return p.fail(op, err)
-	}
-	if !os.SameFile(info, p.info) {
+	} else if !os.SameFile(info, p.info) {
 		return p.fail(op, errReplaced)
 	}
 	if p.err = p.publish(final); p.err != nil {
@@ -205,13 +214,19 @@ func (p *pending) Commit() error {
 		}
 	}
 	p.committed = true
+	p.unpin()
 	return nil
 }
 
-// publish moves the partial file to its final name, never replacing a file.
+// publish moves the partial file to its final name, never replacing a file. An error of
+// a call that did its work all the same is no error: on a network file system the answer
+// can get lost, and the request that is sent again meets what the first one did.
 func (p *pending) publish(final string) error {
 	calls := &p.l.calls
 	err := calls.renameExcl(p.partial, final)
+	if err == nil || p.is(final) {
+		return nil
+	}
 	// EINVAL: the file system can't do it (renameat2(2); NFS, some FUSE). ENOSYS: the
 	// kernel can't. ENOTSUP: the same from macOS.
 	if !anyOf(err, syscall.EINVAL, syscall.ENOSYS, syscall.ENOTSUP, syscall.EOPNOTSUPP) {
@@ -221,14 +236,13 @@ func (p *pending) publish(final string) error {
 	// link(2) fails if the name exists, so link and unlink does the same in two steps.
 	// In between, the archive has two names; a partial left so is for Sweep.
 	err = calls.link(p.partial, final)
-	if anyOf(err, syscall.EEXIST) && p.is(final) {
-		err = nil // NFS: done, but the answer got lost and the request was sent again
+	if err == nil || p.is(final) {
+		p.unpin() // NFS keeps a hidden name of a file that is unlinked while open
+		p.twoNames = calls.remove(p.partial) != nil
+		return nil
 	}
 	// EPERM: the file system has no hard links (link(2); FAT, exFAT).
 	if !anyOf(err, syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS) {
-		if err == nil {
-			_ = calls.remove(p.partial) // Close tries again
-		}
 		return fail("link", final, err)
 	}
 
@@ -240,7 +254,11 @@ func (p *pending) publish(final string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fail("rename", final, err)
 	}
-	return fail("rename", final, calls.rename(p.partial, final))
+	err = calls.rename(p.partial, final)
+	if err == nil || p.is(final) {
+		return nil
+	}
+	return fail("rename", final, err)
 }
 
 // is reports whether path is the file that we wrote.
@@ -262,13 +280,22 @@ func (p *pending) Close() error {
 		_ = p.l.calls.close(p.f) // its bytes are not wanted any more
 		p.f = nil
 	}
-	err := p.l.calls.remove(p.partial)
-	// After Commit there is nothing to remove; but a second link to the archive may be
-	// left where renaming without replacing is unknown. That one does no harm.
-	if p.committed || errors.Is(err, fs.ErrNotExist) {
+	p.unpin()
+	if p.committed && !p.twoNames {
 		return nil
 	}
+	err := p.l.calls.remove(p.partial)
+	if p.committed || errors.Is(err, fs.ErrNotExist) {
+		return nil // a second name of a complete archive does no harm
+	}
 	return fail("remove", p.partial, err)
+}
+
+func (p *pending) unpin() {
+	if p.pin != nil {
+		_ = p.pin.Close() // was not written to
+		p.pin = nil
+	}
 }
 
 // ready returns why the pending archive can't be worked on any more.
