@@ -50,6 +50,7 @@ type Manifest struct {
 	Size       int64     `json:"size"`                 // bytes of the archive
 	SHA256     string    `json:"sha256"`               // of the whole archive, in lower-case hex
 	Entries    int64     `json:"entries"`              // headers in the tar (directories and links too), else 1
+	Serial     int64     `json:"serial,omitempty"`     // counts the archives of one name in one destination, from 1
 	Incomplete bool      `json:"incomplete,omitempty"` // something of the source could not be read
 	Warnings   []string  `json:"warnings,omitempty"`   // the first of what went wrong
 	File       *FileMeta `json:"file,omitempty"`       // of a single file or a device; nil for a directory
