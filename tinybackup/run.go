@@ -183,7 +183,7 @@ func (r *run) makeArchive(ctx context.Context) (err error) {
 	m, err := archive.Write(ctx, p, r.source, archive.Options{
 		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(),
 		Top: topName(r.Source), Decode: r.Verify || r.serial()%decodeEvery == 0,
-		Warn: r.warn.add, Progress: r.progress("reading", r.total()),
+		Warn: r.warn.add, Progress: r.teller("reading", r.total()),
 	})
 	if err != nil {
 		return err
@@ -289,7 +289,7 @@ func (r *run) readBack(ctx context.Context, p store.Pending) (err error) {
 	}
 	defer func() { err = errors.Join(err, back.Close()) }()
 	sum := sha256.New()
-	told := r.progress("checking", r.manifest.Size)
+	told := r.teller("checking", r.manifest.Size)
 	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: told})
 	if err != nil {
 		return fmt.Errorf("read back %q: %w", r.manifest.Archive, err)
@@ -341,18 +341,6 @@ func (r *run) total() int64 {
 		return r.last.Raw
 	}
 	return -1
-}
-
-// progress returns a function that is told of more bytes.
-func (r *run) progress(phase string, total int64) func(int64) {
-	if r.Env.Progress == nil {
-		return func(int64) {}
-	}
-	done := int64(0)
-	return func(n int64) {
-		done += n
-		r.Env.Progress(Progress{Phase: phase, Done: done, Total: total})
-	}
 }
 
 // watched is a reader that stops with its context, and tells of its progress.
