@@ -7,12 +7,14 @@ import (
 )
 
 // fileCalls are the calls by which a Local changes the disk: a field, so that tests
-// can make each of them fail, or the machine die at each of them.
+// can make each of them fail, or the machine die at each of them. flush, dropCache,
+// renameExcl and free are in the file of the operating system.
 type fileCalls struct {
 	mkdir      func(path string, perm fs.FileMode) error
 	open       func(path string, flag int, perm fs.FileMode) (*os.File, error)
 	write      func(f *os.File, p []byte) (int, error)
 	flush      func(f *os.File, off, n int64, wait bool) error
+	drop       func(f *os.File, n int64)
 	sync       func(f *os.File) error
 	close      func(f *os.File) error
 	rename     func(from, to string) error // replaces
@@ -27,6 +29,7 @@ func systemCalls() fileCalls {
 		open:       os.OpenFile,
 		write:      (*os.File).Write,
 		flush:      flush,
+		drop:       dropCache,
 		sync:       (*os.File).Sync,
 		close:      (*os.File).Close,
 		rename:     os.Rename,

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,8 +11,6 @@ import (
 	"testing"
 	"time"
 )
-
-func background() context.Context { return context.Background() }
 
 func TestLocal(t *testing.T) {
 	testStore(t, func(t *testing.T) Store { return openDir(t, t.TempDir()) })
@@ -136,154 +133,6 @@ func TestListOnlyPlainFiles(t *testing.T) {
 	}
 }
 
-// Nothing waits for a FIFO, follows a symbolic link, or takes either for an archive.
-func TestPlanted(t *testing.T) {
-	t.Parallel()
-	dir, elsewhere := t.TempDir(), t.TempDir()
-	l := openDir(t, dir)
-	ctx := t.Context()
-	put(t, l, "a", []byte("a"))
-	victim := filepath.Join(elsewhere, "victim")
-	write(t, victim, "precious")
-
-	symlink(t, victim, l.side("b.partial"))
-	symlink(t, victim, l.side("b.side.temp"))
-	symlink(t, victim, l.side("sums.temp"))
-	symlink(t, victim, l.side("swept.partial"))
-	symlink(t, victim, l.side("locked.series.lock"))
-	symlink(t, victim, l.side("read"))
-	symlink(t, victim, l.path("taken"))
-	symlink(t, filepath.Join(elsewhere, "none"), l.path("dangling"))
-	mkfifo(t, l.path("fifo"))
-	mkfifo(t, l.side("fifo"))
-	mkfifo(t, l.side("fifo.partial"))
-	if err := os.Mkdir(l.path("dir"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-
-	put(t, l, "b", []byte("b"))
-	if err := l.WriteSide(ctx, "b", []byte("side")); err != nil {
-		t.Error(err)
-	}
-	if err := l.WriteSide(ctx, "read", []byte("replaced")); err != nil {
-		t.Error(err)
-	}
-	if err := l.SetSums(ctx, map[string]string{"b": digestOf([]byte("b"))}, nil); err != nil {
-		t.Error(err)
-	}
-	if got, err := l.Sweep(ctx, anyName); err != nil || !slices.Equal(got, []string{"fifo.partial", "swept.partial"}) {
-		t.Errorf("Sweep: got %q, %v", got, err)
-	}
-	for _, c := range []struct {
-		op  string
-		err error
-		is  error
-	}{
-		{"Create on a link", second(l.Create(ctx, "taken")), fs.ErrExist},
-		{"Create on a dangling link", second(l.Create(ctx, "dangling")), fs.ErrExist},
-		{"Open a link", second(l.Open(ctx, "taken")), errNotRegular},
-		{"Open a FIFO", second(l.Open(ctx, "fifo")), errNotRegular},
-		{"Open a directory", second(l.Open(ctx, "dir")), errNotRegular},
-		{"Remove a link", l.Remove(ctx, "taken"), errNotRegular},
-		{"Remove a FIFO", l.Remove(ctx, "fifo"), errNotRegular},
-		{"Remove a directory", l.Remove(ctx, "dir"), errNotRegular},
-		{"ReadSide of a FIFO", second(l.ReadSide(ctx, "fifo")), errNotRegular},
-		{"Lock through a link", second(l.Lock(ctx, "locked", Holder{PID: 1}, 0)), syscall.ELOOP},
-	} {
-		wantIs(t, c.op, c.err, c.is)
-	}
-
-	// SHA256SUMS as a FIFO, a link, a directory: an error, and it stays.
-	for _, plant := range []func(){
-		func() { mkfifo(t, l.path(sumsName)) },
-		func() { symlink(t, victim, l.path(sumsName)) },
-		func() { os.Mkdir(l.path(sumsName), 0o755) },
-	} {
-		os.Remove(l.path(sumsName))
-		plant()
-		wantIs(t, "Sums", second(l.Sums(ctx)), errNotRegular)
-		wantIs(t, "SetSums", l.SetSums(ctx, map[string]string{"b": digestOf(nil)}, nil), errNotRegular)
-	}
-	if got := read(t, victim); got != "precious" {
-		t.Errorf("the file that links point to: got %q, want it untouched", got)
-	}
-	wantArchive(t, l, "a", []byte("a"))
-	wantArchive(t, l, "b", []byte("b"))
-}
-
-// A .tinybackup that is not ours to fill or to sweep.
-func TestSideDirIsNone(t *testing.T) {
-	t.Parallel()
-	elsewhere := t.TempDir()
-	write(t, filepath.Join(elsewhere, "a.partial"), "precious")
-	for _, plant := range []func(l *Local){
-		func(l *Local) { symlink(t, elsewhere, l.path(sideName)) },
-		func(l *Local) { write(t, l.path(sideName), "") },
-	} {
-		l := openDir(t, t.TempDir())
-		plant(l)
-		ctx := t.Context()
-		for op, err := range map[string]error{
-			"Create":     second(l.Create(ctx, "a")),
-			"WriteSide":  l.WriteSide(ctx, "a", nil),
-			"ReadSide":   second(l.ReadSide(ctx, "a")),
-			"RemoveSide": l.RemoveSide(ctx, "a"),
-			"ListSide":   second(l.ListSide(ctx)),
-			"SetSums":    l.SetSums(ctx, map[string]string{"a": digestOf(nil)}, nil),
-			"Lock":       second(l.Lock(ctx, "a", Holder{}, 0)),
-			"Sweep":      second(l.Sweep(ctx, anyName)),
-		} {
-			wantIs(t, op, err, syscall.ENOTDIR)
-			var e *Error
-			if errors.As(err, &e) && e.Hint() == "" {
-				t.Errorf("%s: no hint for %v", op, err)
-			}
-		}
-	}
-	if got := tree(t, elsewhere); len(got) != 1 || !strings.HasPrefix(got[0], "a.partial ") {
-		t.Errorf("where the link points: got %q", got)
-	}
-}
-
-// What was verified is what gets the name.
-func TestPartialReplaced(t *testing.T) {
-	t.Parallel()
-	l := openDir(t, t.TempDir())
-	swap := func(name string) {
-		if err := os.Remove(l.side(name + partialSuffix)); err != nil {
-			t.Fatal(err)
-		}
-		write(t, l.side(name+partialSuffix), "forged")
-	}
-	p := create(t, l, "a")
-	defer p.Close()
-	p.Write([]byte("x"))
-	settle(t, p)
-	swap("a")
-	wantIs(t, "Commit", p.Commit(), errReplaced)
-	p = create(t, l, "b")
-	defer p.Close()
-	swap("b")
-	wantIs(t, "Settle", second(p.Settle()), errReplaced)
-	wantIs(t, "Commit", p.Commit(), errReplaced)
-	p = create(t, l, "c")
-	defer p.Close()
-	os.Remove(l.side("c.partial"))
-	wantIs(t, "Commit", p.Commit(), fs.ErrNotExist)
-	wantNames(t, l)
-
-	// Bytes that went missing in between.
-	p = create(t, l, "d")
-	defer p.Close()
-	p.Write([]byte("12345"))
-	if err := os.Truncate(l.side("d.partial"), 3); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Settle(); err == nil || !strings.Contains(err.Error(), "has 3 bytes, not the 5 written") {
-		t.Errorf("Settle of a shortened file: got %v", err)
-	}
-}
-
 func TestID(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -329,20 +178,6 @@ func TestKilledWhileWriting(t *testing.T) {
 	wantArchive(t, l, "a-1", []byte("old"))
 }
 
-// A second link that was left of an archive (see publish) goes, the archive stays.
-func TestSweepSecondLink(t *testing.T) {
-	t.Parallel()
-	l := openDir(t, t.TempDir())
-	put(t, l, "a", []byte("a"))
-	if err := os.Link(l.path("a"), l.side("a.partial")); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := l.Sweep(t.Context(), anyName); err != nil || len(got) != 1 {
-		t.Errorf("Sweep: got %q, %v", got, err)
-	}
-	wantArchive(t, l, "a", []byte("a"))
-}
-
 func TestLockedErrorSays(t *testing.T) {
 	t.Parallel()
 	at := func(day, hour int) time.Time { return time.Date(2026, 11, day, hour, 30, 0, 0, time.Local) }
@@ -354,62 +189,11 @@ func TestLockedErrorSays(t *testing.T) {
 			"another run holds the lock: pid 123 on nas since 02:30"},
 		{LockedError{Holder: Holder{PID: 123, Host: "nas", Since: at(20, 2)}, Asked: at(21, 4)},
 			"another run holds the lock: pid 123 on nas since 2026-11-20 02:30"},
+		{LockedError{Holder: Holder{PID: 123, Host: "nas"}}, "another run holds the lock: pid 123 on nas"},
 		{LockedError{}, "another run holds the lock"},
 	} {
 		if got := c.err.Error(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)
 		}
-	}
-}
-
-// tree lists all below dir, with modes, sorted.
-func tree(t *testing.T, dir string) []string {
-	t.Helper()
-	var names []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == dir {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(dir, path)
-		names = append(names, rel+" "+info.Mode().String())
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
-}
-
-func write(t *testing.T, path, data string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-func symlink(t *testing.T, to, path string) {
-	t.Helper()
-	if err := os.Symlink(to, path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func mkfifo(t *testing.T, path string) {
-	t.Helper()
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -115,12 +115,3 @@ func roleWrite() error {
 		}
 	}
 }
-
-func openDir(t *testing.T, dir string) *Local {
-	t.Helper()
-	l, err := OpenLocal(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}

@@ -115,7 +115,7 @@ func (p *pending) pace() error {
 		if err := p.l.calls.flush(p.f, p.settled, p.pushed-p.settled, true); err != nil {
 			return p.fail("write", err)
 		}
-		dropCache(p.f, p.pushed)
+		p.l.calls.drop(p.f, p.pushed)
 	}
 	p.settled, p.pushed = p.pushed, p.size
 	return nil
@@ -143,8 +143,8 @@ func (p *pending) Settle() (io.ReadCloser, error) {
 		_ = f.Close() // not ours
 		return nil, p.fail(op, errReplaced)
 	}
-	dropCache(f, 0)
-	return &backReader{f: f, pace: p.l.pace}, nil
+	p.l.calls.drop(f, 0)
+	return &backReader{f: f, drop: p.l.calls.drop, pace: p.l.pace}, nil
 }
 
 // finish makes the bytes durable, checks that the file has all of them, and closes it.
@@ -168,7 +168,7 @@ func (p *pending) finish() error {
 	if info.Size() != p.size {
 		return p.fail("sync", fmt.Errorf("the file has %d bytes, not the %d written", info.Size(), p.size))
 	}
-	dropCache(p.f, 0)
+	p.l.calls.drop(p.f, 0)
 	if p.pin, info, err = openRegular(p.partial); err != nil {
 		return p.fail("open", err)
 	}
@@ -318,6 +318,7 @@ func (p *pending) fail(op string, err error) error {
 // backReader reads a file once, from start to end, and leaves none of it in the cache.
 type backReader struct {
 	f            *os.File
+	drop         func(f *os.File, n int64)
 	off, dropped int64
 	pace         int64
 }
@@ -326,7 +327,7 @@ func (r *backReader) Read(b []byte) (int, error) {
 	n, err := r.f.Read(b)
 	r.off += int64(n)
 	if r.off-r.dropped >= r.pace {
-		dropCache(r.f, r.off)
+		r.drop(r.f, r.off)
 		r.dropped = r.off
 	}
 	if err != nil && err != io.EOF {
@@ -336,6 +337,6 @@ func (r *backReader) Read(b []byte) (int, error) {
 }
 
 func (r *backReader) Close() error {
-	dropCache(r.f, 0)
+	r.drop(r.f, 0)
 	return fail("close", r.f.Name(), r.f.Close())
 }

@@ -151,6 +151,9 @@ func (e *LockedError) Error() string {
 	if e.PID == 0 {
 		return msg
 	}
+	if e.Since.IsZero() {
+		return fmt.Sprintf("%s: pid %d on %s", msg, e.PID, e.Host)
+	}
 	since := e.Since.Local()
 	layout := "15:04"
 	if y, m, d := e.Asked.Local().Date(); since.Year() != y || since.Month() != m || since.Day() != d {

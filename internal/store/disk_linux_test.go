@@ -1,0 +1,334 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func wantHint(t *testing.T, err error, want string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Hint(), want) {
+		t.Errorf("hint of %v: want %q", err, want)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	l := openDir(t, mountTmpfs(t, "size=256k"))
+	ctx := t.Context()
+	put(t, l, "a-1", []byte("old"))
+	if err := l.SetSums(ctx, map[string]string{"a-1": digestOf([]byte("old"))}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.WriteSide(ctx, "a-1", []byte("side")); err != nil {
+		t.Fatal(err)
+	}
+	sums := read(t, l.path(sumsName))
+	before, err := l.Free(ctx)
+	if err != nil || before <= 0 || before >= 256<<10 {
+		t.Errorf("Free: got %d, %v; want something below 256k", before, err)
+	}
+
+	p := create(t, l, "a-2")
+	n, err := p.Write(make([]byte, 300<<10))
+	wantIs(t, "Write", err, syscall.ENOSPC)
+	wantHint(t, err, "df -h")
+	if n >= 300<<10 {
+		t.Errorf("Write: got %d bytes written to a full disk", n)
+	}
+	if free, err := l.Free(ctx); err != nil || free != 0 {
+		t.Errorf("Free of a full disk: got %d, %v", free, err)
+	}
+	// On the full disk: nothing new, nothing lost.
+	big := map[string]string{"a-2" + strings.Repeat("x", 200): digestOf(nil), strings.Repeat("y", 4000): digestOf(nil)}
+	wantIs(t, "SetSums", l.SetSums(ctx, big, nil), syscall.ENOSPC)
+	wantIs(t, "WriteSide", l.WriteSide(ctx, "a-1", make([]byte, 8192)), syscall.ENOSPC)
+	wantIs(t, "Commit", p.Commit(), syscall.ENOSPC)
+	if unlock, err := l.Lock(ctx, "a", Holder{PID: 1, Host: "here"}, 0); err != nil {
+		t.Errorf("Lock on a full disk: %v", err) // its file needs an inode only
+	} else {
+		unlock()
+	}
+	wantNames(t, l, "a-1")
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+
+	if after, err := l.Free(ctx); err != nil || after != before {
+		t.Errorf("Free after Close: got %d, %v; want as before, %d", after, err, before)
+	}
+	wantArchive(t, l, "a-1", []byte("old"))
+	if got, err := l.ReadSide(ctx, "a-1"); err != nil || string(got) != "side" {
+		t.Errorf("ReadSide: got %q, %v", got, err)
+	}
+	if got := read(t, l.path(sumsName)); got != sums {
+		t.Errorf("SHA256SUMS: got %q, want %q", got, sums)
+	}
+	if left := leftovers(l.dir); len(left) > 0 {
+		t.Errorf("left behind %q", left)
+	}
+}
+
+func TestNoInodes(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dir := mountTmpfs(t, "size=1m,nr_inodes=6")
+	l := openDir(t, dir)
+	put(t, l, "a-1", []byte("old"))
+	for i := 0; ; i++ {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
+			break
+		}
+	}
+	_, err := l.Create(t.Context(), "a-2")
+	wantIs(t, "Create", err, syscall.ENOSPC)
+	wantHint(t, err, "df -i")
+	_, err = l.Lock(t.Context(), "a", Holder{}, 0)
+	wantIs(t, "Lock", err, syscall.ENOSPC)
+	wantIs(t, "WriteSide", l.WriteSide(t.Context(), "a", nil), syscall.ENOSPC)
+	wantArchive(t, l, "a-1", []byte("old"))
+	if left := leftovers(dir); len(left) > 0 {
+		t.Errorf("left behind %q", left)
+	}
+
+	// Not even .tinybackup.
+	dir = mountTmpfs(t, "size=1m,nr_inodes=1")
+	_, err = openDir(t, dir).Create(t.Context(), "a")
+	wantIs(t, "Create", err, syscall.ENOSPC)
+}
+
+func TestReadOnly(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dir := mountTmpfs(t, "size=1m")
+	l := openDir(t, dir)
+	ctx := t.Context()
+	put(t, l, "a-1", []byte("old"))
+	if err := errors.Join(l.WriteSide(ctx, "a-1", []byte("side")),
+		l.SetSums(ctx, map[string]string{"a-1": digestOf([]byte("old"))}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	p := create(t, l, "a-2")
+	p.Write([]byte("new"))
+	settle(t, p)
+	run(t, "mount", "-o", "remount,ro", dir)
+
+	// In mid run.
+	err := p.Commit()
+	wantIs(t, "Commit", err, syscall.EROFS)
+	wantHint(t, err, "read-only")
+	wantIs(t, "Close", p.Close(), syscall.EROFS)
+
+	// From the start: what reads works, what writes says why not.
+	l = openDir(t, dir)
+	wantNames(t, l, "a-1")
+	wantArchive(t, l, "a-1", []byte("old"))
+	if got, err := l.ReadSide(ctx, "a-1"); err != nil || string(got) != "side" {
+		t.Errorf("ReadSide: got %q, %v", got, err)
+	}
+	if got, err := l.ListSide(ctx); err != nil || len(got) != 1 {
+		t.Errorf("ListSide: got %q, %v", got, err)
+	}
+	if got, err := l.Sums(ctx); err != nil || len(got) != 1 {
+		t.Errorf("Sums: got %v, %v", got, err)
+	}
+	for op, err := range map[string]error{
+		"Writable":   l.Writable(ctx),
+		"Create":     second(l.Create(ctx, "a-2")),
+		"Remove":     l.Remove(ctx, "a-1"),
+		"WriteSide":  l.WriteSide(ctx, "a-1", nil),
+		"RemoveSide": l.RemoveSide(ctx, "a-1"),
+		"SetSums":    l.SetSums(ctx, nil, []string{"a-1"}),
+		"Lock":       second(l.Lock(ctx, "a", Holder{}, 0)),
+		"Sweep":      second(l.Sweep(ctx, anyName)),
+	} {
+		wantIs(t, op, err, syscall.EROFS)
+		wantHint(t, err, "read-only")
+	}
+
+	run(t, "mount", "-o", "remount,rw", dir)
+	if got, err := l.Sweep(ctx, anyName); err != nil || len(got) != 1 {
+		t.Errorf("Sweep: got %q, %v; want the partial that Close could not remove", got, err)
+	}
+	wantNames(t, l, "a-1")
+}
+
+// The disk goes away, or another comes: nothing is known, nothing is written.
+func TestUnmounted(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	dir := mountTmpfs(t, "size=1m")
+	l := openDir(t, dir)
+	ctx := t.Context()
+	put(t, l, "a-1", []byte("old"))
+	p := create(t, l, "a-2")
+	p.Write([]byte("new"))
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	for op, err := range map[string]error{
+		"Commit":    p.Commit(),
+		"List":      second(l.List(ctx)),
+		"Open":      second(l.Open(ctx, "a-1")),
+		"Create":    second(l.Create(ctx, "a-3")),
+		"Remove":    l.Remove(ctx, "a-1"),
+		"ReadSide":  second(l.ReadSide(ctx, "a-1")),
+		"WriteSide": l.WriteSide(ctx, "a-1", nil),
+		"ListSide":  second(l.ListSide(ctx)),
+		"Sums":      second(l.Sums(ctx)),
+		"SetSums":   l.SetSums(ctx, map[string]string{"a-1": digestOf(nil)}, nil),
+		"Lock":      second(l.Lock(ctx, "a", Holder{}, 0)),
+		"Sweep":     second(l.Sweep(ctx, anyName)),
+		"Free":      second(l.Free(ctx)),
+		"Writable":  l.Writable(ctx),
+	} {
+		if op == "Commit" {
+			if err == nil {
+				t.Error("Commit: got nil, want an error")
+			}
+			continue
+		}
+		wantIs(t, op, err, errMoved)
+		wantHint(t, err, "mounted")
+	}
+	p.Close()
+	if got := tree(t, dir); len(got) > 0 {
+		t.Errorf("where the disk was mounted: got %q, want nothing written", got)
+	}
+}
+
+// Attributes that stop even root: an error, and nothing is lost.
+func TestAttributes(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	need(t, "chattr")
+	_, dir := mountImage(t, "ext4", 16<<20, "rw")
+	l := openDir(t, dir)
+	ctx := t.Context()
+	put(t, l, "a-1", []byte("old"))
+	put(t, l, "a-2", []byte("newer"))
+	if err := l.SetSums(ctx, map[string]string{"a-1": digestOf([]byte("old"))}, nil); err != nil {
+		t.Fatal(err)
+	}
+
+	run(t, "chattr", "+i", l.path("a-1"))
+	err := l.Remove(ctx, "a-1")
+	wantIs(t, "Remove of an immutable archive", err, syscall.EPERM)
+	wantHint(t, err, "lsattr")
+	wantNames(t, l, "a-1", "a-2")
+	run(t, "chattr", "-i", l.path("a-1"))
+
+	// An append-only destination takes new archives, and gives none away.
+	run(t, "chattr", "+a", dir)
+	put(t, l, "a-3", []byte("newest"))
+	wantIs(t, "Remove from an append-only directory", l.Remove(ctx, "a-1"), syscall.EPERM)
+	wantIs(t, "SetSums", l.SetSums(ctx, nil, []string{"a-1"}), syscall.EPERM)
+	if got, err := l.Sums(ctx); err != nil || len(got) != 1 {
+		t.Errorf("Sums: got %v, %v", got, err)
+	}
+	run(t, "chattr", "-a", dir)
+
+	run(t, "chattr", "+i", dir)
+	p := create(t, l, "a-4")
+	p.Write([]byte("x"))
+	wantIs(t, "Commit to an immutable directory", p.Commit(), syscall.EPERM)
+	if err := p.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	run(t, "chattr", "-i", dir)
+	wantArchive(t, l, "a-1", []byte("old"))
+	wantNames(t, l, "a-1", "a-2", "a-3")
+	if left := leftovers(dir); len(left) > 0 {
+		t.Errorf("left behind %q", left)
+	}
+}
+
+// Bytes that were written well and are bad on the disk: what Settle returns is what the
+// disk has. The cache of the kernel still has the good ones when it is called.
+func TestReadBackIsFromDisk(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	image, dir := mountImage(t, "ext4", 64<<20, "rw")
+	l := openDir(t, dir)
+	data := randomBytes(3, 1<<20)
+	damaged := false
+	l.calls = hooked(l.calls, nothing, func(op, path string) error {
+		if op == "sync" && strings.HasSuffix(path, partialSuffix) {
+			damaged = damage(t, image, data[500_000:504_096])
+		}
+		return nil
+	})
+	p := create(t, l, "a")
+	defer p.Close()
+	p.Write(data)
+	got := settle(t, p)
+	if !damaged {
+		t.Fatal("the bytes were not found in the image")
+	}
+	if bytes.Equal(got, data) {
+		t.Error("Settle returned the bytes that were written, not those on the disk")
+	}
+	if len(got) != len(data) || !bytes.Equal(got[:400_000], data[:400_000]) {
+		t.Errorf("Settle: got %d bytes, not those around the damage", len(got))
+	}
+}
+
+// Writing does not fill the cache, settling empties it, reading back leaves nothing.
+func TestCache(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	_, dir := mountImage(t, "ext4", 256<<20, "rw")
+	l := openDir(t, dir)
+	p := create(t, l, "a")
+	defer p.Close()
+	data := randomBytes(5, 1<<20)
+	const size = 128 << 20
+	most := int64(0)
+	for range size >> 20 {
+		if _, err := p.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, cached(t, l.side("a.partial")))
+	}
+	if want := int64(3 * paceBytes); most > want || most == 0 {
+		t.Errorf("cached while writing: got %d MiB, want at most %d", most>>20, want>>20)
+	}
+	r, err := p.Settle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := cached(t, l.side("a.partial")); got != 0 {
+		t.Errorf("cached after Settle: got %d bytes, want none", got)
+	}
+	n, err := io.Copy(io.Discard, r)
+	if err != nil || n != size {
+		t.Errorf("read back: got %d, %v; want %d", n, err, size)
+	}
+	if got := cached(t, l.side("a.partial")); got > 2*paceBytes {
+		t.Errorf("cached while reading: got %d MiB, want at most %d", got>>20, 2*paceBytes>>20)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if got := cached(t, l.side("a.partial")); got != 0 {
+		t.Errorf("cached after reading back: got %d bytes, want none", got)
+	}
+}
