@@ -5,25 +5,12 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
-	_ "time/tzdata" // a container has no zones of its own, and a job is in one
+	_ "time/tzdata" // a container may have no time zones of its own, and a job is in one
 
 	"tinybackup/tinybackup"
 )
 
 func main() {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	go func() {
-		s := <-signals
-		// The first one ends the work in good order; without us, the next one kills.
-		signal.Stop(signals)
-		cancel(&tinybackup.SignalError{Signal: s.(syscall.Signal)})
-	}()
+	ctx := tinybackup.WithSignals(context.Background())
 	os.Exit(tinybackup.Main(ctx, tinybackup.NewEnv(), os.Args[1:]))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // A commandLine holds the options of every command; parseArgs fills in those of
@@ -16,6 +17,8 @@ type commandLine struct {
 	Uninstall uninstallCommand
 	Statusof  statusofCommand
 	List      listCommand
+	Restore   restoreCommand
+	Verify    verifyCommand
 	Start     startCommand
 	Stop      stopCommand
 	Version   struct{}
@@ -25,12 +28,12 @@ type commandLine struct {
 type commonOptions struct {
 	Quiet    bool   `long:"quiet" description:"print errors and what was asked for, nothing else"`
 	Debug    bool   `long:"debug" description:"print and log every step"`
-	LogLevel string `long:"log-level" value-name:"LEVEL" choice:"debug" choice:"info" choice:"warn" choice:"error" default:"info" description:"what a job's log is told:"`
+	LogLevel string `long:"log-level" value-name:"LEVEL" choice:"debug" choice:"info" choice:"warn" choice:"error" default:"info" description:"what goes into the log of a job: debug, info (the default), warn or error"`
 }
 
 // progressOption is of the commands that take long.
 type progressOption struct {
-	Progress string `long:"progress" value-name:"WHEN" choice:"auto" choice:"always" choice:"never" default:"auto" description:"show how far it is; auto: on a terminal"`
+	Progress string `long:"progress" value-name:"WHEN" choice:"auto" choice:"always" choice:"never" default:"auto" description:"show how far it is: auto (on a terminal), always or never"`
 }
 
 // pairArgs are the arguments of run and install.
@@ -42,6 +45,7 @@ type pairArgs struct {
 // A command is one of the words that may follow tinybackup.
 type command struct {
 	name, short, long string
+	usage             []string // what may follow the name; help shows one line for each
 	aliases           []string
 	data              any // pointer to the struct of its options
 	run               func(context.Context, Env) error
@@ -52,28 +56,44 @@ type command struct {
 func (l *commandLine) commands(inv *invocation) []command {
 	return []command{
 		{name: "run", short: "back up now", data: &l.Run,
-			long: "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST, and then remove the archives that the --keep options do not cover. With --job, do what the job says.",
-			run:  func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
+			usage: []string{" [options] SOURCE DEST", " [--dry-run] [--verify] [--yes] --job ID"},
+			long:  "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST; then remove the archives that the --keep options do not cover. With --job, do what a job says.",
+			run:   func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
 		{name: "install", aliases: []string{"create"}, short: "schedule a backup", data: &l.Install,
-			long: "Make a job that backs up SOURCE to DEST at the times of --time: either five fields of cron, @hourly, @daily, @weekly, @monthly or @yearly; or what at(1) takes, such as 2:00am, monday 9:00, or +6 hours. With --from, make one job of each line PATH;HH:MM;NAME of a file.",
-			run:  func(ctx context.Context, env Env) error { return l.Install.execute(ctx, env, inv) }},
-		{name: "uninstall", aliases: []string{"delete"}, short: "take a job off the schedule", data: &l.Uninstall,
-			long: "Remove jobs: those of SOURCE and DEST, of these at --time, those with an id or a number of statusof, or all. Archives, history and log stay.",
-			run:  l.Uninstall.execute},
-		{name: "statusof", aliases: []string{"status"}, short: "show jobs, their next run and their last", data: &l.Statusof,
-			long: "Show all jobs, or those of SOURCE and DEST, of these at --time, or those with an id or a number. The exit status is 5 if something is not well.",
-			run:  l.Statusof.execute},
+			usage: []string{" --time SPEC [options] SOURCE DEST", " --from FILE [options] DEST"},
+			long:  "Make a job that backs up SOURCE to DEST at the times of SPEC: five fields of cron ('30 2 * * *'), @hourly, @daily, @weekly, @monthly or @yearly; or what at(1) takes, such as 2:00am, 'monday 9:00' or '+6 hours'. A bare time repeats daily, a weekday weekly, a date yearly, and +N UNIT every N units.",
+			run:   func(ctx context.Context, env Env) error { return l.Install.execute(ctx, env, inv) }},
+		{name: "uninstall", aliases: []string{"delete"}, short: "take a backup off the schedule", data: &l.Uninstall,
+			usage: []string{" SOURCE DEST [--time SPEC]", " ID…", " --all", " --orphans"},
+			long:  "Remove jobs: those of SOURCE and DEST, of these the one at SPEC, those with an id or a number of statusof, or all. Archives, history and log stay.",
+			run:   l.Uninstall.execute},
+		{name: "statusof", aliases: []string{"status"}, short: "show jobs: their next run, their last, what is wrong", data: &l.Statusof,
+			usage: []string{" [SOURCE DEST [--time SPEC]]", " ID…"},
+			long:  "Show all jobs; or those of SOURCE and DEST, of these the one at SPEC, or those with an id or a number. The exit status is 5 if something is not well.",
+			run:   l.Statusof.execute},
 		{name: "list", aliases: []string{"backups"}, short: "show the archives of a destination", data: &l.List,
-			long: "Show the archives in DEST, and which of them rotation keeps and why.",
-			run:  l.List.execute},
+			usage: []string{" [--name NAME] DEST"},
+			long:  "Show the archives in DEST, and which of them rotation keeps, and why.",
+			run:   l.List.execute},
+		{name: "restore", short: "get a backup back", data: &l.Restore,
+			usage: []string{" [options] DEST TARGET [PATH…]", " [options] ARCHIVE TARGET [PATH…]"},
+			long:  "Make TARGET what the source was: from the newest archive in DEST, from the newest one up to --at, or from one ARCHIVE. With PATHs, restore only those. What is there already stays as it is, unless --overwrite is given.",
+			run:   l.Restore.execute},
+		{name: "verify", short: "read archives back and compare", data: &l.Verify,
+			usage: []string{" [--name NAME] DEST", " ARCHIVE"},
+			long:  "Read every archive in DEST, or one ARCHIVE, decode it, and compare it with its checksums. The exit status is 5 if something is damaged or missing.",
+			run:   l.Verify.execute},
 		{name: "start", short: "start the built-in scheduler", data: &l.Start,
-			long: "Start the service, in the background, which runs the jobs of --scheduler service in time. It takes up new and changed jobs by itself.",
-			run:  l.Start.execute},
+			usage: []string{" [--foreground]"},
+			long:  "Start the service, which runs the jobs of --scheduler service at their times. It takes up new and changed jobs by itself.",
+			run:   l.Start.execute},
 		{name: "stop", short: "stop the built-in scheduler", data: &l.Stop,
-			long: "Stop the service. A backup that is going on is finished first; with --now it is ended, and nothing of it is left.",
-			run:  l.Stop.execute},
+			usage: []string{" [--now]"},
+			long:  "Stop the service. A backup that is going on is finished first; with --now it is ended, and nothing of it is left.",
+			run:   l.Stop.execute},
 		{name: "version", short: "show the version", data: &l.Version,
-			long: "Show the version of tinybackup and of the Go that built it.",
+			usage: []string{""},
+			long:  "Show the version of tinybackup, and of the Go that built it.",
 			run: func(_ context.Context, env Env) error {
 				_, err := fmt.Fprintln(env.Stdout, versionText())
 				return err
@@ -86,8 +106,11 @@ func (l *commandLine) commands(inv *invocation) []command {
 // *SignalError.
 func Main(ctx context.Context, env Env, args []string) int {
 	out := &screen{w: env.Stderr}
-	if len(args) == 1 && args[0] == "--version" {
+	switch {
+	case len(args) == 1 && args[0] == "--version":
 		args = []string{"version"}
+	case len(args) > 0 && args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	var line commandLine
 	var inv invocation

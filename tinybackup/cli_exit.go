@@ -7,13 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
-	"syscall"
 )
-
-// A SignalError is why a context was cancelled: the process was told to end.
-type SignalError struct{ Signal syscall.Signal }
-
-func (e *SignalError) Error() string { return "ended by signal " + e.Signal.String() }
 
 // errWarnings says that a command did its work, and that the warnings it gave
 // count in the exit status.

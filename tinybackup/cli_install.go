@@ -15,11 +15,11 @@ import (
 
 // installCommand are the options of install.
 type installCommand struct {
-	Time      string `long:"time" value-name:"SPEC" description:"when: five fields of cron, @daily and the like, or what at(1) takes"`
+	Time      string `long:"time" value-name:"SPEC" description:"when to run"`
 	Once      bool   `long:"once" description:"run it a single time"`
-	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"service" default:"auto" description:"who starts it; auto: cron if that works here, else at, else the service;"`
+	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"service" default:"auto" description:"who starts it: cron, at, service, or auto: the first of these that works here"`
 	RunNow    bool   `long:"run" description:"take a first backup now"`
-	From      string `long:"from" value-name:"FILE" description:"read the jobs from lines PATH;HH:MM;NAME of FILE; the only argument is DEST"`
+	From      string `long:"from" value-name:"FILE" description:"make a job of each line PATH;HH:MM;NAME of FILE"`
 	JSON      bool   `long:"json" description:"print one JSON object"`
 	progressOption
 	Options Options  `group:"Options of the backup"`
@@ -36,6 +36,9 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 	o := InstallOptions{Scheduler: c.Scheduler, DryRun: c.Options.DryRun || c.Options.Noop}
 	if o.DryRun && c.RunNow {
 		return &UsageError{Msg: "--run and --dry-run exclude each other", Hint: "tinybackup run --dry-run shows what a run would do"}
+	}
+	if c.Options.Yes && !c.RunNow {
+		return &UsageError{Msg: "--yes is for a run, and needs --run here", Hint: "a job asks each time that rotation would remove unusually many archives"}
 	}
 	if err := keepsSomething(c.Options, inv); err != nil {
 		return err
@@ -59,7 +62,8 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 	if !c.RunNow {
 		return nil
 	}
-	run := runCommand{Job: "", progressOption: c.progressOption, quietOutput: c.JSON}
+	run := runCommand{progressOption: c.progressOption, quietOutput: c.JSON, firstRun: true}
+	run.Options.Yes = c.Options.Yes
 	var errs error
 	for _, job := range done {
 		run.Job = job.Path

@@ -14,6 +14,7 @@ type runCommand struct {
 	Args    pairArgs `positional-args:"yes"`
 
 	quietOutput bool // somebody else has printed the one JSON object
+	firstRun    bool // of install --run: somebody waits for it
 }
 
 // jobRunOptions are the options that may go with --job: the others are in the
@@ -21,7 +22,7 @@ type runCommand struct {
 var jobRunOptions = []string{"job", "json", "progress", "dry-run", "noop", "yes", "verify", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
-	env, done := c.watch(env, c.Job != "")
+	env, done := c.watch(env)
 	defer done()
 	var report Report
 	if c.Job == "" {
@@ -44,7 +45,7 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 	case c.JSON:
 		err = printJSON(env, report)
 	// What a scheduler started is silent when all is well: cron mails what it prints.
-	case !c.quietOutput && (c.Job == "" || env.terminal || report.DryRun):
+	case !c.quietOutput && (c.Job == "" || c.firstRun || env.terminal || report.DryRun):
 		err = report.print(env)
 	}
 	if err == nil && report.WarningCount > 0 && !report.DryRun {
@@ -70,9 +71,8 @@ func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Repo
 	return RunJob(ctx, env, job, RunOnce{DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify})
 }
 
-// watch gives env a progress line, if one is wanted, and what takes it away
-// again. A scheduled run has none, even on a terminal that somebody gave it.
-func (p progressOption) watch(env Env, scheduled bool) (Env, func()) {
+// watch gives env a progress line, if one is wanted, and what takes it away again.
+func (p progressOption) watch(env Env) (Env, func()) {
 	auto := env.terminal && !env.quiet && p.Progress != "never"
 	if !auto && p.Progress != "always" {
 		return env, func() {}

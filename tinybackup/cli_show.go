@@ -64,6 +64,9 @@ func sortedPairs(m map[string]string) func(func(string, string) bool) {
 	}
 }
 
+// archiveTime is how a person sees the time of an archive, which has seconds.
+const archiveTime = "2006-01-02 15:04:05"
+
 // printVerdicts shows archives and what rotation makes of them.
 func printVerdicts(env Env, all []Verdict) error {
 	t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
@@ -87,7 +90,7 @@ func printVerdicts(env Env, all []Verdict) error {
 		if v.Size > 0 {
 			size = Size(v.Size).String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(clockFormat), size, entries, oneLine(text))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(archiveTime), size, entries, oneLine(text))
 	}
 	return t.Flush()
 }
@@ -144,6 +147,8 @@ func grouped(n int64) string {
 // took is how long something took, for a person.
 func took(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
 	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond).String()
 	case d < time.Hour:

@@ -24,7 +24,6 @@ type invocation struct {
 // *UsageError.
 func parseArgs(args []string, common *commonOptions, commands []command) (invocation, error) {
 	p := flags.NewNamedParser("tinybackup", flags.HelpFlag|flags.PassDoubleDash)
-	p.Usage = "[--help] COMMAND …"
 	if _, err := p.AddGroup("Options of every command", "", common); err != nil {
 		return invocation{}, err
 	}
@@ -36,8 +35,12 @@ func parseArgs(args []string, common *commonOptions, commands []command) (invoca
 		command.Aliases = c.aliases
 	}
 	rest, err := p.ParseArgs(args)
+	var fe *flags.Error
+	if errors.As(err, &fe) && fe.Type == flags.ErrHelp {
+		return invocation{help: helpText(p, commands)}, nil
+	}
 	if err != nil {
-		return explainArgs(p, args, err)
+		return invocation{}, explainArgs(p, args, err)
 	}
 	inv := invocation{command: p.Active.Name, given: make(map[string]bool)}
 	if len(rest) > 0 {
@@ -56,29 +59,67 @@ func parseArgs(args []string, common *commonOptions, commands []command) (invoca
 	return inv, nil
 }
 
-// explainArgs makes our own error of one of go-flags, with a hint; --help, which
-// is an error for go-flags, is none for us.
-func explainArgs(p *flags.Parser, args []string, err error) (invocation, error) {
+// helpText is the help for the command that was typed, or for all.
+func helpText(p *flags.Parser, commands []command) string {
+	common := helpGroups(p.Groups()...)[0]
+	common.options = append(common.options, helpOption{name: "help", text: "show this help, or that of a command"})
+	if p.Active == nil {
+		return mainHelp(commands, common)
+	}
+	var groups []helpGroup
+	for _, g := range helpGroups(p.Active.Group) {
+		if g.title == p.Active.ShortDescription {
+			g.title = "Options"
+		}
+		groups = append(groups, g)
+	}
+	groups = append(groups, common)
+	for _, c := range commands {
+		if c.name == p.Active.Name {
+			return commandHelp(c, groups)
+		}
+	}
+	return "" // Active is one of commands
+}
+
+// helpGroups takes what help needs out of groups, and out of those below them.
+func helpGroups(groups ...*flags.Group) []helpGroup {
+	var all []helpGroup
+	for _, g := range allGroups(groups...) {
+		if g.ShortDescription == "Help Options" { // go-flags' own
+			continue
+		}
+		h := helpGroup{title: g.ShortDescription}
+		for _, opt := range g.Options() {
+			if opt.LongName != "" {
+				h.options = append(h.options, helpOption{name: opt.LongName, value: opt.ValueName, text: opt.Description})
+			}
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// explainArgs makes our own error of one of go-flags, with a hint.
+func explainArgs(p *flags.Parser, args []string, err error) error {
 	help := "tinybackup --help"
 	if p.Active != nil {
 		help = "tinybackup " + p.Active.Name + " --help"
 	}
 	var fe *flags.Error
 	if !errors.As(err, &fe) {
-		return invocation{}, &UsageError{Msg: err.Error(), Hint: help}
+		return &UsageError{Msg: plainQuotes(err.Error()), Hint: help}
 	}
 	var names []string
 	switch fe.Type {
-	case flags.ErrHelp:
-		return invocation{help: fe.Message}, nil
 	case flags.ErrCommandRequired:
-		return invocation{}, &UsageError{Msg: "no command given", Hint: help}
+		return &UsageError{Msg: "no command given", Hint: help}
 	case flags.ErrUnknownCommand:
 		for _, c := range p.Commands() {
 			names = append(append(names, c.Name), c.Aliases...)
 		}
 		word := firstWord(args)
-		return invocation{}, &UsageError{Msg: fmt.Sprintf("unknown command %q", word), Hint: propose("tinybackup ", nearest(word, names), help)}
+		return &UsageError{Msg: fmt.Sprintf("unknown command %q", word), Hint: propose("tinybackup ", nearest(word, names), help)}
 	case flags.ErrUnknownFlag:
 		word := quotedBy(fe.Message)
 		groups := allGroups(p.Command.Group)
@@ -94,9 +135,9 @@ func explainArgs(p *flags.Parser, args []string, err error) (invocation, error) 
 		if len(word) == 1 {
 			dashes = "-"
 		}
-		return invocation{}, &UsageError{Msg: fmt.Sprintf("unknown option %s%s", dashes, word), Hint: propose("--", nearest(word, names), help)}
+		return &UsageError{Msg: fmt.Sprintf("unknown option %s%s", dashes, word), Hint: propose("--", nearest(word, names), help)}
 	}
-	return invocation{}, &UsageError{Msg: plainQuotes(fe.Message), Hint: help}
+	return &UsageError{Msg: plainQuotes(fe.Message), Hint: help}
 }
 
 // propose is the hint to type prefix and name, or to read the help when nothing
