@@ -60,9 +60,9 @@ func TestExtractRefusesToLeaveTheTarget(t *testing.T) {
 		for _, overwrite := range []bool{false, true} {
 			base := t.TempDir()
 			target, outside := filepath.Join(base, "target"), filepath.Join(base, "outside")
-			must(t, os.Mkdir(target, 0o755))
-			must(t, os.Mkdir(outside, 0o755))
-			must(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
+			noError(t, os.Mkdir(target, 0o755))
+			noError(t, os.Mkdir(outside, 0o755))
+			noError(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o600))
 			var headers []tar.Header
 			for _, h := range test.headers {
 				h.Name = strings.Replace(h.Name, "/OUT", outside, 1)
@@ -81,7 +81,7 @@ func TestExtractRefusesToLeaveTheTarget(t *testing.T) {
 						}
 					}
 					stream = makeTar(t, append([]tar.Header{dirEntry("top/")}, headers...)...)
-					must(t, os.RemoveAll(target))
+					noError(t, os.RemoveAll(target))
 				}
 				before := describe(t, outside)
 				report, err := Extract(ctx, newReader(stream), target, ExtractOptions{Strip: strip, Overwrite: overwrite})
@@ -112,11 +112,11 @@ func TestExtractDoesNotFollowWhatWasThere(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	target, outside := filepath.Join(base, "target"), filepath.Join(base, "outside")
-	must(t, os.Mkdir(target, 0o755))
-	must(t, os.Mkdir(outside, 0o755))
-	must(t, os.Symlink(outside, filepath.Join(target, "d")))
-	must(t, os.WriteFile(filepath.Join(outside, "f"), []byte("theirs"), 0o600))
-	must(t, os.Symlink("../outside/f", filepath.Join(target, "f")))
+	noError(t, os.Mkdir(target, 0o755))
+	noError(t, os.Mkdir(outside, 0o755))
+	noError(t, os.Symlink(outside, filepath.Join(target, "d")))
+	noError(t, os.WriteFile(filepath.Join(outside, "f"), []byte("theirs"), 0o600))
+	noError(t, os.Symlink("../outside/f", filepath.Join(target, "f")))
 	before := describe(t, outside)
 	report, err := Extract(ctx, newReader(makeTar(t, dirEntry("d/"), fileEntry("d/x", "mine"), fileEntry("f", "mine"))), target, ExtractOptions{})
 	if err != nil || report.WarningCount != 1 || report.Kept != 1 {
@@ -184,11 +184,11 @@ func FuzzExtract(f *testing.F) {
 		}
 		defer os.RemoveAll(base)
 		outside := filepath.Join(base, "outside")
-		must(t, os.Mkdir(outside, 0o755))
+		noError(t, os.Mkdir(outside, 0o755))
 		before := describe(t, outside)
 		report, _ := Extract(ctx, newReader(stream), filepath.Join(base, "target"), ExtractOptions{Strip: strip, Overwrite: true})
 		entries, err := os.ReadDir(base)
-		must(t, err)
+		noError(t, err)
 		for _, e := range entries {
 			if e.Name() != "outside" && e.Name() != "target" {
 				t.Errorf("beside the target: %q; report %+v", e.Name(), report)

@@ -72,13 +72,13 @@ func testAgain(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	// The place where go test puts the program is closed to others.
 	dir, err := os.MkdirTemp("", "tinybackup-test-")
-	must(t, err)
+	noError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
+	noError(t, os.Chmod(dir, 0o755))
 	program := filepath.Join(dir, "test")
 	data, err := os.ReadFile("/proc/self/exe")
-	must(t, err)
-	must(t, os.WriteFile(program, data, 0o755))
+	noError(t, err)
+	noError(t, os.WriteFile(program, data, 0o755))
 	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), append(env, "TMPDIR=/tmp")...)
@@ -89,10 +89,10 @@ func testAgain(t *testing.T, env ...string) *exec.Cmd {
 func userDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tinybackup-test-")
-	must(t, err)
+	noError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	must(t, os.Chmod(dir, 0o755))
-	must(t, os.Chown(dir, 65534, 65534))
+	noError(t, os.Chmod(dir, 0o755))
+	noError(t, os.Chown(dir, 65534, 65534))
 	return dir
 }
 
@@ -107,7 +107,7 @@ func TestExtractAsUser(t *testing.T) {
 	makeTree(t, t.TempDir()) // fails early where there are no tools
 	source := t.TempDir()
 	makeTree(t, source)
-	must(t, os.WriteFile(filepath.Join(dir, "notes.tar"), gnuTar(t, source, fullTar...), 0o644))
+	noError(t, os.WriteFile(filepath.Join(dir, "notes.tar"), gnuTar(t, source, fullTar...), 0o644))
 	asUser(t, "ARCHIVE_TEST_DIR="+dir)
 
 	target := filepath.Join(dir, "target")
@@ -137,11 +137,11 @@ func TestExtractAsUser(t *testing.T) {
 
 func extractAsUser(t *testing.T, dir string) {
 	data, err := os.ReadFile(filepath.Join(dir, "notes.tar"))
-	must(t, err)
+	noError(t, err)
 	target := filepath.Join(dir, "target")
 	for _, overwrite := range []bool{false, true} { // the second time, directories are there and read-only
 		report, err := Extract(ctx, newReader(data), target, ExtractOptions{Strip: true, Overwrite: overwrite})
-		must(t, err)
+		noError(t, err)
 		var other []string
 		for _, w := range report.Warnings {
 			known := false
@@ -160,7 +160,7 @@ func extractAsUser(t *testing.T, dir string) {
 	}
 	// Asked for owners, the same user is told.
 	report, err := Extract(ctx, newReader(data), filepath.Join(dir, "target2"), ExtractOptions{Strip: true, KeepOwner: true})
-	must(t, err)
+	noError(t, err)
 	if report.WarningCount < 20 || !slices.ContainsFunc(report.Warnings, func(w string) bool {
 		return strings.HasPrefix(w, `chown "plain/empty": to 0:0: operation not permitted`)
 	}) {
@@ -186,11 +186,11 @@ func makeTar(t testing.TB, headers ...tar.Header) []byte {
 			h.ModTime = time.Unix(1000, 0)
 		}
 		h.Uid, h.Gid, h.Format = os.Geteuid(), os.Getegid(), tar.FormatPAX
-		must(t, w.WriteHeader(&h))
+		noError(t, w.WriteHeader(&h))
 		_, err := io.WriteString(w, data)
-		must(t, err)
+		noError(t, err)
 	}
-	must(t, w.Close())
+	noError(t, w.Close())
 	return out.Bytes()
 }
 
@@ -206,7 +206,7 @@ func files(t testing.TB, dir string) map[string]string {
 		switch text[0] {
 		case '-':
 			data, err := os.ReadFile(filepath.Join(dir, path))
-			must(t, err)
+			noError(t, err)
 			all[path] = string(data)
 		case 'L':
 			all[path] = "link"
@@ -238,14 +238,14 @@ func TestExtractKeepsAndOverwrites(t *testing.T) {
 		base := t.TempDir()
 		target, outside := filepath.Join(base, "target"), filepath.Join(base, "outside")
 		for _, dir := range []string{target, outside, filepath.Join(target, "dir-there"), filepath.Join(target, "d")} {
-			must(t, os.Mkdir(dir, 0o755))
+			noError(t, os.Mkdir(dir, 0o755))
 		}
 		for _, file := range []string{"a", "l", "file-there", "dir-there/q", "d/other", "h"} {
-			must(t, os.WriteFile(filepath.Join(target, file), []byte("old"), 0o600))
+			noError(t, os.WriteFile(filepath.Join(target, file), []byte("old"), 0o600))
 		}
-		must(t, os.Symlink(outside, filepath.Join(target, "link-there")))
+		noError(t, os.Symlink(outside, filepath.Join(target, "link-there")))
 		report, err := Extract(ctx, newReader(stream), target, ExtractOptions{Strip: true, Overwrite: overwrite})
-		must(t, err)
+		noError(t, err)
 		want := map[string]string{"a": "old", "c": "new", "d": "dir", "d/x": "new", "d/other": "old", "dir-there": "dir", "dir-there/q": "old",
 			"file-there": "old", "h": "old", "l": "old", "link-there": "link"}
 		if overwrite {
@@ -279,10 +279,10 @@ func TestExtractAfterAPartOfIt(t *testing.T) {
 	stream := makeTar(t, dirEntry("n/"), fileEntry("n/a", "new"), tar.Header{Typeflag: tar.TypeDir, Name: "n/d/", Mode: 0o500},
 		tar.Header{Typeflag: tar.TypeLink, Name: "n/d/h", Linkname: "n/a"}, fileEntry("n/d/x", "new"))
 	target := t.TempDir()
-	must(t, os.Mkdir(filepath.Join(target, "d"), 0o700))
-	must(t, os.WriteFile(filepath.Join(target, "a"), []byte("new"), 0o755))
-	must(t, os.Chtimes(filepath.Join(target, "a"), time.Unix(1000, 0), time.Unix(1000, 0)))
-	must(t, os.WriteFile(filepath.Join(target, "d", tempName("x")), []byte("half"), 0o600))
+	noError(t, os.Mkdir(filepath.Join(target, "d"), 0o700))
+	noError(t, os.WriteFile(filepath.Join(target, "a"), []byte("new"), 0o755))
+	noError(t, os.Chtimes(filepath.Join(target, "a"), time.Unix(1000, 0), time.Unix(1000, 0)))
+	noError(t, os.WriteFile(filepath.Join(target, "d", tempName("x")), []byte("half"), 0o600))
 	report, err := Extract(ctx, newReader(stream), target, ExtractOptions{Strip: true})
 	if err != nil || report.WarningCount != 0 || report.Kept != 1 {
 		t.Errorf("%v, warnings %q, kept %q", err, report.Warnings, report.KeptPaths)
@@ -298,9 +298,9 @@ func TestExtractLeavesAnotherProcessAlone(t *testing.T) {
 	t.Parallel()
 	target := t.TempDir()
 	f, err := os.Create(filepath.Join(target, tempName("a")))
-	must(t, err)
+	noError(t, err)
 	defer f.Close()
-	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	noError(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 	report, err := Extract(ctx, newReader(makeTar(t, fileEntry("a", "new"), fileEntry("b", "new"))), target, ExtractOptions{})
 	if err != nil || report.WarningCount != 1 || !strings.Contains(report.Warnings[0], `restore "a": another process is restoring it`) {
 		t.Errorf("%v, warnings %q", err, report.Warnings)

@@ -154,8 +154,8 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// must fails the test for an error.
-func must(t testing.TB, err error) {
+// noError fails the test for an error.
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		_, _, line, _ := runtime.Caller(1)
@@ -173,12 +173,12 @@ func makeTree(t testing.TB, dir string) {
 	top := filepath.Join(dir, "notes")
 	p := func(name string) string { return filepath.Join(top, name) }
 	for _, sub := range []string{"plain", "read-only/deep", "weird", "nodes", "links/sub", "acl", "sticky", "setgid", "none"} {
-		must(t, os.MkdirAll(p(sub), 0o755))
+		noError(t, os.MkdirAll(p(sub), 0o755))
 	}
 	write := func(name string, data []byte, mode os.FileMode) {
 		t.Helper()
-		must(t, os.WriteFile(p(name), data, 0o600))
-		must(t, os.Chmod(p(name), mode))
+		noError(t, os.WriteFile(p(name), data, 0o600))
+		noError(t, os.Chmod(p(name), mode))
 	}
 	write("plain/empty", nil, 0o644)
 	write("plain/small", []byte("hello\n"), 0o640)
@@ -194,31 +194,31 @@ func makeTree(t testing.TB, dir string) {
 	}
 
 	f, err := os.Create(p("plain/sparse"))
-	must(t, err)
+	noError(t, err)
 	for _, at := range []int64{1 << 20, 5<<20 + 100, 40 << 20} {
 		_, err = f.WriteAt(sample(10_000, uint64(at)), at)
-		must(t, err)
+		noError(t, err)
 	}
-	must(t, f.Truncate(64<<20+1))
-	must(t, f.Close())
+	noError(t, f.Truncate(64<<20+1))
+	noError(t, f.Close())
 
-	must(t, os.Symlink("small", p("links/relative")))
-	must(t, os.Symlink("/etc/passwd", p("links/absolute")))
-	must(t, os.Symlink("../../../..", p("links/up")))
-	must(t, os.Symlink("no\nwhere\xff", p("links/dangling")))
-	must(t, os.Symlink("sub", p("links/dir")))
-	must(t, os.Link(p("plain/small"), p("links/hard1")))
-	must(t, os.Link(p("plain/small"), p("links/sub/hard2")))
-	must(t, os.Link(p("links/dangling"), p("links/hard-symlink")))
+	noError(t, os.Symlink("small", p("links/relative")))
+	noError(t, os.Symlink("/etc/passwd", p("links/absolute")))
+	noError(t, os.Symlink("../../../..", p("links/up")))
+	noError(t, os.Symlink("no\nwhere\xff", p("links/dangling")))
+	noError(t, os.Symlink("sub", p("links/dir")))
+	noError(t, os.Link(p("plain/small"), p("links/hard1")))
+	noError(t, os.Link(p("plain/small"), p("links/sub/hard2")))
+	noError(t, os.Link(p("links/dangling"), p("links/hard-symlink")))
 
-	must(t, unix.Mkfifo(p("nodes/fifo"), 0o620))
-	must(t, unix.Mknod(p("nodes/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
-	must(t, unix.Mknod(p("nodes/block"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
+	noError(t, unix.Mkfifo(p("nodes/fifo"), 0o620))
+	noError(t, unix.Mknod(p("nodes/null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	noError(t, unix.Mknod(p("nodes/block"), unix.S_IFBLK|0o660, int(unix.Mkdev(259, 70000))))
 
-	must(t, os.Lchown(p("plain/program"), 12345, 54321))
-	must(t, os.Lchown(p("links/absolute"), 12345, 0))
-	must(t, os.Lchown(p("nodes/fifo"), 1, 2)) // daemon, bin
-	must(t, unix.Chmod(p("plain/program"), 0o6755))
+	noError(t, os.Lchown(p("plain/program"), 12345, 54321))
+	noError(t, os.Lchown(p("links/absolute"), 12345, 0))
+	noError(t, os.Lchown(p("nodes/fifo"), 1, 2)) // daemon, bin
+	noError(t, unix.Chmod(p("plain/program"), 0o6755))
 
 	run(t, "setfacl", "-m", "u:1:rwx,u:12345:r,g:2:x,m:rw", p("plain/large"))
 	run(t, "setfacl", "-m", "u:daemon:rwx", "-d", "-m", "u:2:rw,g:2:r", p("acl"))
@@ -229,16 +229,16 @@ func makeTree(t testing.TB, dir string) {
 
 	// A path of some 4000 bytes.
 	root, err := os.OpenRoot(p("weird"))
-	must(t, err)
+	noError(t, err)
 	for i := range 15 {
 		name := fmt.Sprintf("%d%s", i, strings.Repeat("-long", 50))
-		must(t, root.Mkdir(name, 0o755))
+		noError(t, root.Mkdir(name, 0o755))
 		sub, err := root.OpenRoot(name)
-		must(t, err)
+		noError(t, err)
 		root.Close()
 		root = sub
 	}
-	must(t, root.WriteFile("end", []byte("of a long path"), 0o644))
+	noError(t, root.WriteFile("end", []byte("of a long path"), 0o644))
 	root.Close()
 
 	times := map[string]time.Time{
@@ -248,10 +248,10 @@ func makeTree(t testing.TB, dir string) {
 	}
 	for name, at := range times {
 		ts := []unix.Timespec{unix.NsecToTimespec(at.UnixNano()), unix.NsecToTimespec(at.UnixNano())}
-		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, p(name), ts, unix.AT_SYMLINK_NOFOLLOW))
+		noError(t, unix.UtimesNanoAt(unix.AT_FDCWD, p(name), ts, unix.AT_SYMLINK_NOFOLLOW))
 	}
 	for name, mode := range map[string]uint32{"read-only/deep": 0o555, "read-only": 0o500, "sticky": 0o1777, "setgid": 0o2775, "none": 0, "": 0o750} {
-		must(t, unix.Chmod(p(name), mode))
+		noError(t, unix.Chmod(p(name), mode))
 	}
 }
 
@@ -269,7 +269,7 @@ var fullTar = []string{"--format=pax", "--xattrs", "--xattrs-include=*", "--acls
 func allocated(t testing.TB, path string) int64 {
 	t.Helper()
 	var st unix.Stat_t
-	must(t, unix.Lstat(path, &st))
+	noError(t, unix.Lstat(path, &st))
 	return st.Blocks * 512
 }
 
