@@ -179,11 +179,7 @@ func (f field) words(set numbers) string {
 }
 
 func numberList(set numbers) string {
-	var parts []string
-	for _, part := range strings.Split(columns[minuteColumn].format(set), ",") {
-		parts = append(parts, part)
-	}
-	return join(parts)
+	return join(strings.Split(columns[minuteColumn].format(set), ","))
 }
 
 // join is "a", "a and b", "a, b and c".

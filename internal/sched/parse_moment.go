@@ -95,8 +95,8 @@ func unexpected(t token) *Error {
 
 // startsDate tells 14 nov, 12/31/2027 and 123127 from the hour 14 and from 1430.
 func (p *momentParser) startsDate() bool {
-	following := p.peek(1).kind
-	return following == tokenMonth || following == tokenSlash || len(p.peek(0).text) > 4
+	digits, following := len(p.peek(0).text), p.peek(1).kind
+	return digits > 4 || (digits <= 2 && following == tokenMonth) || following == tokenSlash
 }
 
 func (p *momentParser) clock() *Error {
@@ -236,7 +236,7 @@ func (p *momentParser) named(month, day token) *Error {
 }
 
 func (p *momentParser) full(text, yearText string, month, day int) *Error {
-	if n := len(yearText); (n != 2 && n != 4) || !isDigit(yearText[0]) {
+	if n := len(yearText); (n != 2 && n != 4) || !isDigit(yearText[0]) || (n == 4 && yearText < "1970") {
 		return wrong("type a year of four digits, and a time before the date", "%q is not a year", clip(yearText))
 	}
 	year := atoi(yearText)

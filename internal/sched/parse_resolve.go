@@ -45,37 +45,48 @@ func (m moment) base(anchor time.Time, zone *time.Location) base {
 	}
 	wall := wallOf(from, zone)
 	if m.clock == nil && (m.date == noDate || m.date == today) {
-		b := base{wall: wall, instant: from, zone: zone}
-		return m.shiftNext(b)
+		return m.shiftNext(base{wall: wall, instant: from, zone: zone})
 	}
-	hour, minute := wall.Hour(), wall.Minute()
 	if m.clock != nil {
-		hour, minute = m.clock.hour, m.clock.minute
+		year, month, day := wall.Date()
+		wall = time.Date(year, month, day, m.clock.hour, m.clock.minute, 0, 0, time.UTC)
 	}
-	year, month, day := m.day0(wall)
-	return m.shiftNext(newBase(time.Date(year, month, day, hour, minute, 0, 0, time.UTC), zone))
+	b := newBase(m.on(wall, wall.Year()), zone)
+	if m.date == monthDay && m.endsBefore(wall, b) {
+		b = newBase(m.on(wall, wall.Year()+1), zone)
+	}
+	return m.shiftNext(b)
 }
 
-// day0 is the day that is meant when a clock shows now.
-func (m moment) day0(now time.Time) (int, time.Month, int) {
+// endsBefore tells whether the day that m ends on is over, so that its next year is meant.
+// As in at, the increment counts: on the 21st, "20 nov + 2 days" is tomorrow.
+func (m moment) endsBefore(now time.Time, b base) bool {
+	if m.increment > 0 {
+		b = b.add(m.increment, m.incrementIn)
+	}
+	return b.wall.Truncate(24 * time.Hour).Before(now.Truncate(24 * time.Hour))
+}
+
+// on moves wall, today's, to the day that is meant; one without a year is not before year.
+func (m moment) on(wall time.Time, year int) time.Time {
 	switch m.date {
 	case tomorrow:
-		return now.AddDate(0, 0, 1).Date()
+		return wall.AddDate(0, 0, 1)
 	case aWeekday: // 1 to 7 days ahead: at never means today by it
-		return now.AddDate(0, 0, int(6+m.weekday-now.Weekday())%7+1).Date()
+		return wall.AddDate(0, 0, int(6+m.weekday-wall.Weekday())%7+1)
 	case fullDate:
-		return m.year, m.month, m.day
+		return onDay(wall, m.year, m.month, m.day)
 	case monthDay:
-		year := now.Year()
-		if m.month < now.Month() || (m.month == now.Month() && m.day < now.Day()) {
-			year++
-		}
 		for m.day > daysIn(year, m.month) { // 29 February
 			year++
 		}
-		return year, m.month, m.day
+		return onDay(wall, year, m.month, m.day)
 	}
-	return now.Date()
+	return wall
+}
+
+func onDay(wall time.Time, year int, month time.Month, day int) time.Time {
+	return time.Date(year, month, day, wall.Hour(), wall.Minute(), 0, 0, time.UTC)
 }
 
 // shiftNext adds the unit of "next week".
@@ -176,13 +187,13 @@ func (m moment) single(b base, row rhythm, anchor time.Time) time.Time {
 			t = t.add(1, days)
 		}
 		return t.instant
-	case justTime, m.date == monthDay && n == 0:
+	case n == 0 && m.clock == nil && b.instant.Equal(anchor): // "now", on the minute
+		return b.instant.Add(time.Minute)
+	case justTime, m.date == monthDay: // past, they come again
 		t, _ := row.next(anchor)
 		return t
 	case n < 0:
 		return b.back(-n, in).instant
-	case m.clock == nil && b.instant.Equal(anchor): // "now", on the minute
-		return b.instant.Add(time.Minute)
 	}
 	return b.instant
 }
