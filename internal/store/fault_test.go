@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,6 +86,65 @@ func faultAt(t *testing.T, step int, when string) (calls int) {
 		t.Errorf("%s: left behind after the next run %q", where, left)
 	}
 	return calls
+}
+
+// The order of calls is what the promises rest on. Some of it no test can miss on the
+// file systems of today (they make more durable than they were asked to), so it is here.
+func TestOrderOfCalls(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := prepare(dir); err != nil {
+		t.Fatal(err)
+	}
+	l := openDir(t, dir)
+	var got []string
+	l.calls = hooked(l.calls, nothing, func(op, path string) error {
+		got = append(got, op+" "+strings.TrimPrefix(path, dir))
+		return nil
+	})
+	if _, err := backup(l, "s-3", silent); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"open /.tinybackup/s-3.partial", "write /.tinybackup/s-3.partial", "write /.tinybackup/s-3.partial",
+		"write /.tinybackup/s-3.partial", "sync /.tinybackup/s-3.partial", "close /.tinybackup/s-3.partial",
+		"renameExcl /s-3", "open ", "sync ", "close ", "open /.tinybackup", "sync /.tinybackup", "close /.tinybackup",
+
+		"open /.tinybackup/s-3.json.side.temp", "write /.tinybackup/s-3.json.side.temp",
+		"sync /.tinybackup/s-3.json.side.temp", "close /.tinybackup/s-3.json.side.temp",
+		"rename /.tinybackup/s-3.json", "open /.tinybackup", "sync /.tinybackup", "close /.tinybackup",
+
+		"open /.tinybackup/sums.temp", "write /.tinybackup/sums.temp", "sync /.tinybackup/sums.temp",
+		"close /.tinybackup/sums.temp", "rename /SHA256SUMS", "open ", "sync ", "close ",
+
+		"remove /s-1", "open ", "sync ", "close ",
+		"remove /.tinybackup/s-1.json", "open /.tinybackup", "sync /.tinybackup", "close /.tinybackup",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+
+	// Which of them a new .tinybackup and a last line in SHA256SUMS add.
+	l = openDir(t, t.TempDir())
+	dir, got = l.dir, nil
+	l.calls = hooked(l.calls, nothing, func(op, path string) error {
+		got = append(got, op+" "+strings.TrimPrefix(path, dir))
+		return nil
+	})
+	put(t, l, "a", nil)
+	if want := []string{"mkdir /.tinybackup", "open ", "sync "}; len(got) < 3 || !slices.Equal(got[:3], want) {
+		t.Errorf("first call of all: got %q, want %q", got, want)
+	}
+	if err := l.SetSums(t.Context(), map[string]string{"a": digestOf(nil)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := l.SetSums(t.Context(), nil, []string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"remove /SHA256SUMS", "open ", "sync ", "close "}; !slices.Equal(got, want) {
+		t.Errorf("last line dropped: got %q, want %q", got, want)
+	}
 }
 
 // A run is killed before and after every call.

@@ -88,10 +88,12 @@ func (l *Local) createNew(path string) (*os.File, error) {
 // Write implements Pending.
 func (p *pending) Write(b []byte) (int, error) {
 	const op = "write"
-	if err := p.ready(op); err != nil {
-		return 0, err
-	}
-	if p.f == nil {
+	switch {
+	case p.err != nil:
+		return 0, p.err
+	case p.ctx.Err() != nil:
+		return 0, p.fail(op, context.Cause(p.ctx))
+	case p.f == nil:
 		return 0, fail(op, p.partial, errSettled)
 	}
 	n, err := p.l.calls.write(p.f, b)
@@ -152,11 +154,11 @@ func (p *pending) Settle() (io.ReadCloser, error) {
 // inode number by which Commit knows the file again; nor can FAT and FUSE, which make up
 // inode numbers as they go, give it another one.
 func (p *pending) finish() error {
-	if err := p.ready("sync"); err != nil {
-		return err
+	if p.err != nil {
+		return p.err
 	}
-	if p.f == nil {
-		return nil
+	if p.err = p.l.begin(p.ctx, "sync"); p.err != nil || p.f == nil {
+		return p.err
 	}
 	if err := p.l.calls.syncFile(p.f); err != nil {
 		return p.fail("sync", err)
@@ -169,11 +171,8 @@ func (p *pending) finish() error {
 		return p.fail("sync", fmt.Errorf("the file has %d bytes, not the %d written", info.Size(), p.size))
 	}
 	p.l.calls.drop(p.f, 0)
-	if p.pin, info, err = openRegular(p.partial); err != nil {
+	if p.pin, _, err = openRegular(p.partial); err != nil {
 		return p.fail("open", err)
-	}
-	if !os.SameFile(info, p.info) {
-		return p.fail("sync", errReplaced)
 	}
 	f := p.f
 	p.f = nil
@@ -194,10 +193,6 @@ func (p *pending) Commit() error {
 	if err := p.finish(); err != nil {
 		return err
 	}
-	if err := p.l.begin(p.ctx, op); err != nil {
-		p.err = err
-		return err
-	}
 	if info, err := os.Lstat(p.partial); err != nil {
 		return p.fail(op, err)
 	} else if !os.SameFile(info, p.info) {
@@ -214,7 +209,6 @@ func (p *pending) Commit() error {
 		}
 	}
 	p.committed = true
-	p.unpin()
 	return nil
 }
 
@@ -296,17 +290,6 @@ func (p *pending) unpin() {
 		_ = p.pin.Close() // was not written to
 		p.pin = nil
 	}
-}
-
-// ready returns why the pending archive can't be worked on any more.
-func (p *pending) ready(op string) error {
-	if p.err != nil {
-		return p.err
-	}
-	if p.ctx.Err() != nil {
-		return p.fail(op, context.Cause(p.ctx))
-	}
-	return nil
 }
 
 // fail keeps the first error.

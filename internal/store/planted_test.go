@@ -86,6 +86,24 @@ func TestPlanted(t *testing.T) {
 	wantArchive(t, l, "b", []byte("b"))
 }
 
+// A link that appears right after a stale partial was removed is not written through.
+func TestPlantedInBetween(t *testing.T) {
+	t.Parallel()
+	l := openDir(t, t.TempDir())
+	victim := filepath.Join(t.TempDir(), "victim")
+	write(t, victim, "precious")
+	l.calls.remove = func(path string) error {
+		os.Remove(path)
+		symlink(t, victim, path)
+		return nil
+	}
+	wantIs(t, "Create", second(l.Create(t.Context(), "a")), fs.ErrExist)
+	wantIs(t, "WriteSide", l.WriteSide(t.Context(), "a", []byte("x")), fs.ErrExist)
+	if got := read(t, victim); got != "precious" {
+		t.Errorf("the file that the link points to: got %q, want it untouched", got)
+	}
+}
+
 // A .tinybackup that is not ours to fill or to sweep.
 func TestSideDirIsNone(t *testing.T) {
 	t.Parallel()
