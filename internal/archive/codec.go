@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 )
 
 // A compressor makes one frame: a complete zstd frame, xz stream or gzip member,
@@ -105,7 +106,7 @@ func (g gzipFrames) appendFrame(dst, raw []byte) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-type xzFrames struct{ config xz.WriterConfig }
+type xzFrames struct{ dict int }
 
 // xzDict is the dictionary that xz(1) uses at a level, in bytes.
 func xzDict(level int) int {
@@ -113,12 +114,14 @@ func xzDict(level int) int {
 }
 
 func newXz(level int) (compressor, error) {
-	return xzFrames{xz.WriterConfig{DictCap: min(xzDict(level), 16*mib), CheckSum: xz.CRC64}}, nil
+	return xzFrames{min(xzDict(level), 16*mib)}, nil
 }
 
 func (x xzFrames) appendFrame(dst, raw []byte) ([]byte, error) {
 	out := bytes.NewBuffer(dst)
-	w, err := x.config.NewWriter(out)
+	// A dictionary larger than the frame would only cost the time to clear it.
+	dict := min(x.dict, max(lzma.MinDictCap, len(raw)))
+	w, err := xz.WriterConfig{DictCap: dict, CheckSum: xz.CRC64}.NewWriter(out)
 	if err != nil {
 		return nil, err
 	}

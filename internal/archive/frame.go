@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/fnv"
-	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -37,79 +36,173 @@ func (p *plan) release() {
 	}
 }
 
-// planner cuts a stream of segments into frames. Where it cuts depends on the
-// entries around the cut, not on how far along the archive they are: what is
-// added or removed in one place moves the cuts near it, and no others.
+// planner cuts a stream of segments into frames, each of them before anything of
+// it is read.
+//
+// A piece of a large file is a frame of its own. Of the entries between, a frame
+// ends after each whose hash is the largest of all within window bytes on either
+// side ("local maximum chunking"). So a cut depends on the entries within window
+// bytes of it and on nothing else: what is added, removed or renamed in one place
+// changes the frame it is in and at most the two beside it, wherever in the
+// archive that is. Frames are longer than window, and twice that on average;
+// only a stretch of more than limit bytes is cut by force.
 type planner struct {
-	size int64 // of a frame, at most, unless one segment is larger
-	tree bool
-	emit func(*plan) bool
-	open *plan
+	window int64
+	limit  int64
+	tree   bool
+	emit   func(*plan) bool
+
+	open  *plan  // what is not emitted yet
+	marks []mark // the entries since the last large file, without those too far back to matter
+	next  int    // the first of marks that is not decided
+}
+
+// mark is where an entry ends, and its hash.
+type mark struct {
+	end  int64 // bytes since the last large file
+	hash uint64
+}
+
+// newPlanner plans frames of about size bytes.
+func newPlanner(size int64, tree bool, emit func(*plan) bool) *planner {
+	return &planner{window: size / 2, limit: 4 * size, tree: tree, emit: emit, open: &plan{}}
 }
 
 // headerSize is about what the headers of an entry take.
 const headerSize = 3 * tarBlock
 
+// add takes the next segment; false: stop.
 func (p *planner) add(s source.Segment) bool {
-	size := s.Len
-	if p.tree && s.First {
-		size += headerSize
-	}
-	// A large file's pieces are frames of their own, cut at fixed offsets of the file.
-	large := !s.Last || !s.First
-	if p.open != nil && (p.open.size+size > p.size || large && p.open.size >= p.size/4) {
-		if !p.flush() {
+	if !p.tree || !s.First || !s.Last {
+		if !p.settle() || !p.cut(len(p.open.segments)) {
 			s.Done()
 			return false
 		}
+		p.open.add(s)
+		return p.cut(1)
 	}
-	if p.open == nil {
-		p.open = &plan{}
+	end := int64(0)
+	if n := len(p.marks); n > 0 {
+		end = p.marks[n-1].end
 	}
-	p.open.segments = append(p.open.segments, s)
-	p.open.size += size
-	if !p.tree || !s.Last || p.open.size >= p.size/4 && p.cutAfter(s, size) {
-		return p.flush()
+	p.open.add(s)
+	p.marks = append(p.marks, mark{end + s.Len + headerSize, pathHash(s.Entry.Path)})
+	for p.marks[p.next].end+p.window < p.marks[len(p.marks)-1].end {
+		if !p.decide() {
+			return false
+		}
+	}
+	if p.open.size > p.limit {
+		return p.settle() && p.cut(len(p.open.segments))
 	}
 	return true
 }
 
-// cutAfter decides by the entry's path. The chance is its share of the size that
-// frames are to have, so that cuts come after so many bytes, not entries.
-func (p *planner) cutAfter(s source.Segment, size int64) bool {
+// decide cuts after the next undecided entry, or does not. All entries that
+// matter for it are known.
+func (p *planner) decide() bool {
+	i := p.next
+	p.next++
+	if !p.isMaximum(i) {
+		return true
+	}
+	// The undecided entries are the last ones of the open plan.
+	if !p.cut(len(p.open.segments) - (len(p.marks) - p.next)) {
+		return false
+	}
+	// Forget what is too far back, now and then.
+	keep := i
+	for keep > 0 && p.marks[i].end-p.marks[keep-1].end <= p.window {
+		keep--
+	}
+	p.marks = append(p.marks[:0], p.marks[keep:]...)
+	p.next -= keep
+	return true
+}
+
+// isMaximum looks outward from the entry: as hashes are random, a larger one is
+// found after a few steps.
+func (p *planner) isMaximum(i int) bool {
+	m := p.marks[i]
+	for j := i - 1; j >= 0 && m.end-p.marks[j].end <= p.window; j-- {
+		if p.marks[j].hash >= m.hash {
+			return false
+		}
+	}
+	for j := i + 1; j < len(p.marks) && p.marks[j].end-m.end <= p.window; j++ {
+		if p.marks[j].hash > m.hash {
+			return false
+		}
+	}
+	return true
+}
+
+// settle decides all entries that are left, as nothing follows them that
+// matters, and begins a new stretch.
+func (p *planner) settle() bool {
+	for p.next < len(p.marks) {
+		if !p.decide() {
+			return false
+		}
+	}
+	p.marks, p.next = p.marks[:0], 0
+	return true
+}
+
+// cut emits the first n segments of the open plan as a frame.
+func (p *planner) cut(n int) bool {
+	if n == 0 {
+		return true
+	}
+	f := &plan{}
+	rest := &plan{}
+	for i, s := range p.open.segments {
+		if i < n {
+			f.add(s)
+		} else {
+			rest.add(s)
+		}
+	}
+	p.open = rest
+	if !p.emit(f) {
+		rest.release()
+		p.open = &plan{}
+		return false
+	}
+	return true
+}
+
+func (p *plan) add(s source.Segment) {
+	p.segments = append(p.segments, s)
+	p.size += s.Len + headerSize
+}
+
+// pathHash is a hash with all bits as good as random.
+func pathHash(path string) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(s.Entry.Path))
+	h.Write([]byte(path))
 	x := h.Sum64()
 	// FNV's high bits change little with a path's last letters (murmur3's finalizer).
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
-	share := float64(size) / float64(p.size/2)
-	return float64(x) < share*math.MaxUint64
+	return x
 }
 
-func (p *planner) flush() bool {
-	f := p.open
-	p.open = nil
-	return f == nil || p.emit(f)
-}
-
-// finish emits what is left; a tar archive's end, if nothing else.
+// finish emits what is left, and with it the end of the tar archive.
 func (p *planner) finish() {
-	if p.open == nil {
-		p.open = &plan{}
+	if !p.settle() {
+		return
 	}
 	p.open.end = true
-	p.flush()
+	p.emit(p.open)
 }
 
-// plan cuts all of src. The error is src's.
+// run cuts all of src. The error is src's.
 func (p *planner) run(ctx context.Context, src *source.Source) error {
 	for s, err := range src.Segments(ctx) {
 		if err != nil {
-			if p.open != nil {
-				p.open.release()
-			}
+			p.open.release()
 			return err
 		}
 		if !p.add(s) {
@@ -143,7 +236,7 @@ func (k *keyer) key(p *plan) [32]byte {
 		e := s.Entry
 		put(uint64(s.Off), uint64(s.Len), flags(s.First, s.Last),
 			uint64(e.Mode), uint64(e.UID), uint64(e.GID), uint64(e.Size), uint64(e.MTime), uint64(e.CTime),
-			e.Dev, e.Ino, e.Rdev)
+			e.Ino, e.Rdev) // not the device: it is another one for each snapshot, and after a reboot
 		writeString(h, e.Path)
 		if k.tar != nil {
 			writeString(h, k.tar.owners.user(e.UID))

@@ -33,17 +33,16 @@ const maxLateContent = 64 * mib
 // safe for concurrent use.
 type tarEncoder struct {
 	top    string // the directory that all entries are under
-	warn   func(source.Warning)
 	owners owners
 }
 
 // appendSegment appends the segment's part of the archive: headers where an
 // entry starts, its data, padding where it ends. An entry that can't be read
 // is left out, with a warning. The count is of entries that start.
-func (t *tarEncoder) appendSegment(buf []byte, s source.Segment) ([]byte, int, error) {
+func (t *tarEncoder) appendSegment(buf []byte, s source.Segment, warn func(source.Warning)) ([]byte, int, error) {
 	e := s.Entry
 	if e.Type() != unix.S_IFREG {
-		return t.appendHeaderOnly(buf, e)
+		return t.appendHeaderOnly(buf, e, warn)
 	}
 	if s.First {
 		if first, ok := e.HardLink(); ok {
@@ -56,7 +55,8 @@ func (t *tarEncoder) appendSegment(buf []byte, s source.Segment) ([]byte, int, e
 	c, err := e.Content()
 	if err != nil {
 		if s.First {
-			t.warn(source.Problem(e.Path, err))
+			e.LeftOut()
+			warn(source.Problem(e.Path, err))
 		}
 		return buf, 0, nil
 	}
@@ -64,14 +64,15 @@ func (t *tarEncoder) appendSegment(buf []byte, s source.Segment) ([]byte, int, e
 	if s.First {
 		if s.Last && s.Len != c.Size { // a late content, or a small file that changed
 			if c.Size > maxLateContent {
-				t.warn(source.Warning{Class: source.Changed, Path: e.Path, Text: "left out: its other names went away while it was read"})
+				e.LeftOut()
+				warn(source.Warning{Class: source.Changed, Path: e.Path, Text: "left out: its other names went away while it was read"})
 				return buf, 0, nil
 			}
 			s.Len = c.Size
 		}
 		h := t.header(e, c.Stat, tar.TypeReg)
 		h.Size = c.Size
-		t.addXattrs(h, e)
+		addXattrs(h, e, warn)
 		if c.Extents != nil {
 			buf, err = appendSparseHeader(buf, h, c.Extents)
 		} else {
@@ -83,7 +84,7 @@ func (t *tarEncoder) appendSegment(buf []byte, s source.Segment) ([]byte, int, e
 		e.Stored()
 		entries = 1
 	}
-	buf = s.AppendData(buf, t.warn)
+	buf = s.AppendData(buf, warn)
 	if s.Last {
 		buf = pad(buf, storedSize(c))
 	}
@@ -102,14 +103,14 @@ func storedSize(c *source.Content) int64 {
 	return n
 }
 
-func (t *tarEncoder) appendHeaderOnly(buf []byte, e *source.Entry) ([]byte, int, error) {
+func (t *tarEncoder) appendHeaderOnly(buf []byte, e *source.Entry, warn func(source.Warning)) ([]byte, int, error) {
 	types := map[uint32]byte{
 		unix.S_IFDIR: tar.TypeDir, unix.S_IFLNK: tar.TypeSymlink, unix.S_IFIFO: tar.TypeFifo,
 		unix.S_IFCHR: tar.TypeChar, unix.S_IFBLK: tar.TypeBlock,
 	}
 	flag, ok := types[e.Type()]
 	if !ok {
-		t.warn(source.Warning{Class: source.Note, Path: e.Path, Text: fmt.Sprintf("left out: file type %#o", e.Type())})
+		warn(source.Warning{Class: source.Note, Path: e.Path, Text: fmt.Sprintf("left out: file type %#o", e.Type())})
 		return buf, 0, nil
 	}
 	h := t.header(e, e.Stat, flag)
@@ -117,14 +118,14 @@ func (t *tarEncoder) appendHeaderOnly(buf []byte, e *source.Entry) ([]byte, int,
 	case tar.TypeSymlink:
 		target, err := e.Target()
 		if err != nil {
-			t.warn(source.Problem(e.Path, err))
+			warn(source.Problem(e.Path, err))
 			return buf, 0, nil
 		}
 		h.Linkname = target
 	case tar.TypeChar, tar.TypeBlock:
 		h.Devmajor, h.Devminor = e.Major(), e.Minor()
 	}
-	t.addXattrs(h, e)
+	addXattrs(h, e, warn)
 	buf, err := appendHeader(buf, h)
 	return buf, 1, err
 }
@@ -151,12 +152,12 @@ func (t *tarEncoder) header(e *source.Entry, st source.Stat, flag byte) *tar.Hea
 	return h
 }
 
-func (t *tarEncoder) addXattrs(h *tar.Header, e *source.Entry) {
+func addXattrs(h *tar.Header, e *source.Entry, warn func(source.Warning)) {
 	all, err := e.Xattrs()
 	if err != nil {
 		w := source.Problem(e.Path, err)
 		w.Text = "extended attributes: " + w.Text
-		t.warn(w)
+		warn(w)
 	}
 	for name, value := range all {
 		if h.PAXRecords == nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,8 @@ type Options struct {
 	Top       string               // of a tree: the directory all entries are under
 	Workers   int                  // frames compressed at a time; 0: one per core
 	Decode    bool                 // decode each frame again, and compare
+	Align     int64                // frames begin at its multiples, so that copies can share blocks; 0: anywhere
+	Previous  *Previous            // whose frames are copied where nothing changed; nil: everything is read
 	Warn      func(source.Warning) // told of each problem, from any goroutine
 	Progress  func(raw int64)      // told how many more bytes, before compression, are written
 }
@@ -45,13 +48,25 @@ func FrameSize(codec string, level int) (int64, error) {
 	return int64(c.frame(level)), err
 }
 
-// Write writes src as an archive to w and returns its manifest, in which the
-// caller fills in Archive, Job, Host, Policy and the times. It stops at the
-// first error of src, w or ctx; what w has by then is no archive.
+// Result is what Write did.
+type Result struct {
+	// Manifest is that of the archive; the caller fills in Archive, Job, Host, Policy,
+	// Serial and the times.
+	Manifest *Manifest
+	// Unchanged says that the archive would have the same bytes as the previous one,
+	// all of whose frames were found again. Nothing was written then.
+	Unchanged bool
+	Read      int64 // bytes before compression that were made by reading the source
+	Reused    int64 // bytes of the archive that came from the previous one
+}
+
+// Write writes src as an archive to w. It stops at the first error of src, w or
+// ctx; what w has by then is no archive. ErrPrevious says that it has to be
+// called again without Previous.
 //
 // Memory is bounded whatever the size of the source: about two frames for each
 // worker and two more, before and after compression.
-func Write(ctx context.Context, w io.Writer, src *source.Source, opt Options) (*Manifest, error) {
+func Write(ctx context.Context, w io.Writer, src *source.Source, opt Options) (*Result, error) {
 	c, err := codecByName(opt.Codec)
 	if err != nil {
 		return nil, err
@@ -66,9 +81,15 @@ func Write(ctx context.Context, w io.Writer, src *source.Source, opt Options) (*
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	wr := &writer{Options: opt, codec: c, src: src, out: w, whole: sha256.New()}
-	wr.keys.options = fmt.Sprint("tinybackup", formatVersion, src.Kind, opt.Codec, opt.Level, opt.FrameSize, opt.Top)
+	wr.keys.options = fmt.Sprint("tinybackup", formatVersion, src.Kind, opt.Codec, opt.Level, opt.FrameSize, opt.Align, opt.Top)
+	if wr.padding, err = newPadding(opt.Codec, opt.Align); err != nil {
+		return nil, err
+	}
+	if opt.Previous != nil {
+		wr.previous = opt.Previous.index()
+	}
 	if src.Kind == source.Dir {
-		wr.tar = &tarEncoder{top: opt.Top, warn: opt.Warn}
+		wr.tar = &tarEncoder{top: opt.Top}
 		wr.keys.tar = wr.tar
 	}
 	return wr.run(ctx)
@@ -78,28 +99,36 @@ func Write(ctx context.Context, w io.Writer, src *source.Source, opt Options) (*
 // and the caller's goroutine writes them in order.
 type writer struct {
 	Options
-	codec codec
-	src   *source.Source
-	out   io.Writer
-	tar   *tarEncoder // nil for a file or a device
-	keys  keyer
-	whole hash.Hash
-	raws  sync.Pool // *[]byte, for what is not compressed yet
-	outs  sync.Pool // *[]byte, for what is
-	zeros zeroFrames
+	codec    codec
+	src      *source.Source
+	out      io.Writer
+	tar      *tarEncoder // nil for a file or a device
+	keys     keyer
+	padding  *padding
+	previous *previousIndex // nil: there is none
+	whole    hash.Hash
+	raws     sync.Pool // *[]byte, for what is not compressed yet
+	outs     sync.Pool // *[]byte, for what is
+	zeros    zeroFrames
+
+	result   Result
+	diverged atomic.Bool // something differs from the previous archive: what is copied may be loaded ahead
+	held     int         // frames of the previous archive, from its first on, that are the new one's too, not written yet
 }
 
 // task is a frame on its way through a worker.
 type task struct {
+	index   int // its number
 	plan    *plan
 	frame   Frame
 	entries int
-	out     *[]byte
+	reused  int     // the previous archive's frame that it is; -1: none
+	out     *[]byte // nil, for a reused frame only: not loaded
 	err     error
 	done    chan struct{}
 }
 
-func (w *writer) run(ctx context.Context) (*Manifest, error) {
+func (w *writer) run(ctx context.Context) (*Result, error) {
 	compressors := make([]compressor, w.Workers)
 	for i := range compressors {
 		var err error
@@ -114,13 +143,15 @@ func (w *writer) run(ctx context.Context) (*Manifest, error) {
 	work := make(chan *task)
 	order := make(chan *task, w.Workers)
 	var walkErr error
+	n := 0
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() {
 		defer close(order)
 		defer close(work)
-		p := &planner{size: w.FrameSize, tree: w.tar != nil, emit: func(f *plan) bool {
-			t := &task{plan: f, done: make(chan struct{})}
+		p := newPlanner(w.FrameSize, w.tar != nil, func(f *plan) bool {
+			t := &task{index: n, plan: f, reused: -1, done: make(chan struct{})}
+			n++
 			select {
 			case order <- t:
 			case <-ctx.Done():
@@ -132,7 +163,7 @@ func (w *writer) run(ctx context.Context) (*Manifest, error) {
 			// that are being made.
 			work <- t
 			return true
-		}}
+		})
 		walkErr = p.run(ctx, w.src)
 	})
 	for _, c := range compressors {
@@ -147,13 +178,13 @@ func (w *writer) run(ctx context.Context) (*Manifest, error) {
 		})
 	}
 
-	m := w.manifest()
+	w.result.Manifest = w.manifest()
 	var err error
 	for t := range order {
 		<-t.done
 		if err == nil {
 			if err = t.err; err == nil {
-				err = w.write(m, t)
+				err = w.take(ctx, t)
 			}
 			if err != nil {
 				cancel()
@@ -172,89 +203,162 @@ func (w *writer) run(ctx context.Context) (*Manifest, error) {
 	case walkErr != nil:
 		return nil, walkErr
 	}
-	m.SHA256 = hex.EncodeToString(w.whole.Sum(nil))
-	return m, nil
+	return w.finish(ctx)
 }
 
-// make reads and compresses a frame.
+// finish writes what is held back, or finds that nothing is to be written at all.
+func (w *writer) finish(ctx context.Context) (*Result, error) {
+	m := w.result.Manifest
+	if w.previous != nil && w.held > 0 && w.held == len(w.previous.manifest.Frames) {
+		w.result.Unchanged = true
+		w.result.Reused = m.Size
+		m.SHA256 = w.previous.manifest.SHA256
+		return &w.result, nil
+	}
+	if err := w.writeHeld(ctx); err != nil {
+		return nil, err
+	}
+	m.SHA256 = hex.EncodeToString(w.whole.Sum(nil))
+	return &w.result, nil
+}
+
+// make finds the frame in the previous archive, or reads and compresses it.
 func (w *writer) make(c compressor, t *task) error {
+	key := w.keys.key(t.plan)
+	if path, ok := t.plan.first(); ok && w.tar != nil {
+		t.frame.First = w.tar.name(path)
+	}
+	if w.previous != nil && w.src.Kind != source.Device {
+		if i, ok := w.previous.withKey(key, t.index); ok && w.previous.trusts(t.plan) && t.plan.linksHold() {
+			t.entries = t.plan.claim()
+			return w.reuse(t, i, key)
+		}
+	}
 	rawp := getBuffer(&w.raws, int(w.FrameSize)+int(w.FrameSize)/8)
 	defer w.raws.Put(rawp)
-	raw, err := w.appendPlan((*rawp)[:0], t)
+	raw, doubtful, err := w.appendPlan((*rawp)[:0], t)
 	*rawp = raw
 	if err != nil {
 		return err
 	}
-	t.frame.Raw = int64(len(raw))
-	t.frame.Content = sha256.Sum256(raw)
-	t.frame.Key = w.keys.key(t.plan)
-	if path, ok := t.plan.first(); ok && w.tar != nil {
-		t.frame.First = w.tar.name(path)
+	if doubtful || w.src.Kind == source.Device {
+		key = [32]byte{} // nothing is to find it by what it should have held
 	}
+	t.frame.Raw = int64(len(raw))
+	t.frame.Key = key
+	t.frame.Content = sha256.Sum256(raw)
+	if w.previous != nil {
+		if i, ok := w.previous.withContent(t.frame.Content, t.index); ok {
+			return w.reuse(t, i, key)
+		}
+	}
+	return w.compress(c, t, raw)
+}
 
+// reuse makes the frame that of the previous archive.
+func (w *writer) reuse(t *task, i int, key [32]byte) error {
+	old := w.previous.manifest.Frames[i]
+	t.reused = i
+	t.frame = Frame{Len: old.Len, Raw: old.Raw, SHA256: old.SHA256, Key: key, Content: old.Content, First: t.frame.First}
+	if w.diverged.Load() {
+		var err error
+		t.out, err = w.load(i)
+		return err
+	}
+	return nil
+}
+
+func (w *writer) compress(c compressor, t *task, raw []byte) error {
 	t.out = getBuffer(&w.outs, len(raw)/2)
 	out, err := w.zeros.appendFrame(c, (*t.out)[:0], raw)
 	if err != nil {
 		return fmt.Errorf("compress with %s: %w", w.Codec, err)
 	}
-	*t.out = out
 	if w.Decode && len(out) > 0 {
 		if err := decodesTo(w.Codec, out, raw); err != nil {
 			return fmt.Errorf("compress with %s: decoding gives something else: %w", w.Codec, err)
 		}
 	}
+	out = w.padding.append(out)
+	*t.out = out
 	t.frame.Len = int64(len(out))
 	t.frame.SHA256 = sha256.Sum256(out)
 	return nil
 }
 
-// appendPlan appends the frame's bytes before compression.
-func (w *writer) appendPlan(raw []byte, t *task) ([]byte, error) {
+// appendPlan appends the frame's bytes before compression. They are doubtful if
+// anything was warned of, so that the next run tries again.
+func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err error) {
+	warn := func(x source.Warning) {
+		doubtful = true
+		w.Warn(x)
+	}
 	for _, s := range t.plan.segments {
 		if w.tar == nil {
 			if _, err := s.Entry.Content(); err != nil {
-				return raw, fmt.Errorf("open %q: %w", w.src.Path, err)
+				return raw, doubtful, fmt.Errorf("open %q: %w", w.src.Path, err)
 			}
-			raw = s.AppendRaw(raw, w.Warn)
+			raw = s.AppendRaw(raw, warn)
 			t.entries = 1
 			continue
 		}
 		var n int
-		var err error
-		raw, n, err = w.tar.appendSegment(raw, s)
+		raw, n, err = w.tar.appendSegment(raw, s, warn)
 		if err != nil {
-			return raw, err
+			return raw, doubtful, err
 		}
 		t.entries += n
+		if s.First && s.Entry.LinkedTo() != "" && !t.plan.linkHolds(s) {
+			doubtful = true
+		}
 	}
 	if w.tar != nil && t.plan.end {
 		raw = append(raw, tarEnd...)
 	}
-	return raw, nil
+	return raw, doubtful, nil
 }
 
-func (w *writer) write(m *Manifest, t *task) error {
-	out := *t.out
-	if len(out) == 0 { // an empty file that is not compressed
-		m.Entries = 1
-		return nil
-	}
-	if _, err := w.out.Write(out); err != nil {
-		return err
-	}
-	w.whole.Write(out)
-	t.frame.Off = m.Size
-	m.Size += t.frame.Len
-	m.Raw += t.frame.Raw
-	m.Frames = append(m.Frames, t.frame)
+// take puts the next frame into the archive.
+func (w *writer) take(ctx context.Context, t *task) error {
+	m := w.result.Manifest
 	if w.tar != nil {
 		m.Entries += int64(t.entries)
 	} else {
 		m.Entries = 1
 	}
+	if t.frame.Len == 0 { // an empty file, or a hole, that is not compressed
+		return nil
+	}
+	t.frame.Off = m.Size
+	m.Size += t.frame.Len
+	m.Raw += t.frame.Raw
+	m.Frames = append(m.Frames, t.frame)
 	if w.Progress != nil {
 		w.Progress(t.frame.Raw)
 	}
+	if t.reused < 0 {
+		w.result.Read += t.frame.Raw
+	} else if t.reused == w.held && w.held == len(m.Frames)-1 {
+		w.held++ // as in the previous archive, up to here
+		return nil
+	}
+	if err := w.writeHeld(ctx); err != nil {
+		return err
+	}
+	switch {
+	case t.reused < 0:
+		return w.write(*t.out)
+	case t.out != nil:
+		return w.share(w.previous.manifest.Frames[t.reused], *t.out)
+	}
+	return w.copyFrames(ctx, []int{t.reused})
+}
+
+func (w *writer) write(out []byte) error {
+	if _, err := w.out.Write(out); err != nil {
+		return err
+	}
+	w.whole.Write(out)
 	return nil
 }
 

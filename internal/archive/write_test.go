@@ -22,6 +22,7 @@ import (
 type written struct {
 	path     string
 	manifest *Manifest
+	result   *Result
 	warnings []source.Warning
 }
 
@@ -62,7 +63,10 @@ func tryWrite(t *testing.T, path string, opt Options) (w written, err error) {
 	}
 	defer f.Close()
 	w.path = f.Name()
-	w.manifest, err = Write(context.Background(), f, src, opt)
+	res, err := Write(context.Background(), f, src, opt)
+	if err == nil {
+		w.result, w.manifest = res, res.Manifest
+	}
 	return w, err
 }
 
@@ -128,7 +132,9 @@ func fixture(t *testing.T, dir string) {
 	must(t, os.Mkdir(filepath.Join(dir, "emptydir"), 0o711))
 	must(t, os.Symlink("plain", filepath.Join(dir, "link")))
 	must(t, os.Symlink("/nowhere/"+strings.Repeat("x", 200), filepath.Join(dir, "dangling")))
-	must(t, os.Link(filepath.Join(dir, "plain"), filepath.Join(dir, "sub", "hard")))
+	for _, name := range []string{"hard", "hard2", "hard3"} {
+		must(t, os.Link(filepath.Join(dir, "plain"), filepath.Join(dir, "sub", name)))
+	}
 	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o620))
 	if os.Getuid() == 0 {
 		must(t, unix.Mknod(filepath.Join(dir, "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))

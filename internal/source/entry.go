@@ -53,8 +53,8 @@ func (e *Entry) segments(size, piece int64, yield func(Segment, error) bool) boo
 // once for each segment that was yielded, read or not.
 func (s Segment) Done() {
 	e := s.Entry
-	if s.First && e.link != nil {
-		e.link.settle(e.turn, e.Path, false)
+	if s.First {
+		e.LeftOut() // unless it was stored
 	}
 	if e.left.Add(-1) == 0 && e.content != nil {
 		e.content.close()
@@ -102,7 +102,7 @@ func newLinkGroup(first string) *linkGroup {
 func (g *linkGroup) wait(turn int) (path string, stored bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for g.next < turn {
+	for !g.stored && g.next < turn {
 		g.settled.Wait()
 	}
 	return g.path, g.stored
@@ -123,14 +123,21 @@ func (g *linkGroup) settle(turn int, path string, stored bool) {
 }
 
 // HardLink returns the path of an earlier entry that carries this one's content,
-// or false if this one has to. In the second case Stored must be called once
-// its content is sure to be in the archive; Done without it lets the next name
-// carry the content.
+// or false if this one has to. In the second case Stored or LeftOut must be
+// called before HardLink is asked of the next name.
 func (e *Entry) HardLink() (string, bool) {
 	if e.link == nil {
 		return "", false
 	}
 	return e.link.wait(e.turn)
+}
+
+// LeftOut says that this entry could not carry the content of its inode, so that
+// the next name has to.
+func (e *Entry) LeftOut() {
+	if e.link != nil {
+		e.link.settle(e.turn, e.Path, false)
+	}
 }
 
 // LinkedTo is the first path of the same inode in the walk, "" if this is it.

@@ -447,6 +447,7 @@ func TestCancel(t *testing.T) {
 	dir := t.TempDir()
 	tree(t, dir, "a", "b", "c")
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	src, err := Open(dir, Options{PieceSize: 1 << 20, Warn: func(Warning) {}})
 	must(t, err)
 	defer src.Close()
