@@ -143,13 +143,18 @@ func (c *startCommand) background(ctx context.Context, env Env) error {
 const stopPoll = 50 * time.Millisecond
 
 func (c *stopCommand) execute(ctx context.Context, env Env) error {
-	pid, locked := isLocked(serviceLock(env.Dirs))
+	lock := serviceLock(env.Dirs)
+	pid, locked := isLocked(lock)
 	if !locked {
 		env.say("the service is not running")
 		return nil
 	}
 	if pid <= 0 {
-		return fmt.Errorf("stop the service: %q does not tell its process", serviceLock(env.Dirs))
+		return fmt.Errorf("stop the service: %q does not tell its process", lock)
+	}
+	names, err := runningJobs(env)
+	if err != nil {
+		return err
 	}
 	s := syscall.SIGTERM
 	if c.Now {
@@ -158,20 +163,13 @@ func (c *stopCommand) execute(ctx context.Context, env Env) error {
 	if err := syscall.Kill(pid, s); err != nil {
 		return &HintError{Err: fmt.Errorf("stop the service (process %d): %w", pid, err), Hint: "only the user who started it, and root, can stop it"}
 	}
-	const patience = 500 * time.Millisecond
-	begin, told := time.Now(), false
+	if len(names) > 0 && !c.Now {
+		env.say("waiting for the running backups to finish: %s (tinybackup stop --now ends them)", strings.Join(names, ", "))
+	}
 	for {
-		if now, locked := isLocked(serviceLock(env.Dirs)); !locked || now != pid {
+		if now, locked := isLocked(lock); !locked || now != pid {
 			env.say("the service has stopped")
 			return nil
-		}
-		if !told && time.Since(begin) > patience {
-			told = true
-			if c.Now {
-				env.say("waiting for the running backups to end")
-			} else {
-				env.say("waiting for the running backups to finish: %s (tinybackup stop --now ends them)", runningJobs(env))
-			}
 		}
 		select {
 		case <-ctx.Done():
@@ -181,17 +179,17 @@ func (c *stopCommand) execute(ctx context.Context, env Env) error {
 	}
 }
 
-// runningJobs names the jobs that are just running.
-func runningJobs(env Env) string {
+// runningJobs names the jobs of the service that are just running.
+func runningJobs(env Env) ([]string, error) {
 	jobs, _, err := Jobs(env.Dirs)
 	if err != nil {
-		return err.Error()
+		return nil, err
 	}
 	var names []string
 	for _, job := range jobs {
 		if job.Scheduler == "service" && job.running() {
-			names = append(names, job.Options.Name)
+			names = append(names, oneLine(job.Options.Name))
 		}
 	}
-	return strings.Join(names, ", ")
+	return names, nil
 }

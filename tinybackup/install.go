@@ -173,7 +173,7 @@ func parseTime(text string, once bool, anchor time.Time) (*sched.Spec, error) {
 	}
 	spec, err := sched.Parse(text, anchor)
 	if err != nil {
-		return nil, &UsageError{Msg: fmt.Sprintf("time %q: %v", text, err), Hint: hintOf(err)}
+		return nil, &UsageError{Msg: err.Error(), Hint: hintOf(err)}
 	}
 	spec.Once = once
 	if _, more := spec.Next(anchor); !more {

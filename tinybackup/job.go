@@ -55,7 +55,7 @@ const jobText = `# tinybackup job %s. Edit it as you like: the next run reads it
 func (j Job) Spec() (*sched.Spec, error) {
 	spec, err := sched.Parse(j.Time, j.Installed)
 	if err != nil {
-		return nil, fmt.Errorf("job %s: time %q: %w", j.ID, j.Time, err)
+		return nil, fmt.Errorf("job %s: %w", j.ID, err)
 	}
 	spec.Once = j.Once
 	return spec, nil
@@ -158,7 +158,7 @@ func readJob(dirs Dirs, path string) (Job, error) {
 	}
 	job.Time, job.Once, job.Scheduler = head.Time, head.Once, head.Scheduler
 	if _, err := job.Spec(); err != nil {
-		return bad("time", hintOf(err), errors.Unwrap(err))
+		return Job{}, &UsageError{Msg: fmt.Sprintf("job file %q: %v", path, errors.Unwrap(err)), Hint: hintOf(err)}
 	}
 	// A job's paths are as install resolved them. Resolving them again would make
 	// the current directory of a scheduler count for a path that lacks its slash.

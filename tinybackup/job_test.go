@@ -180,7 +180,7 @@ name = notes
 		"no time":                {strings.Replace(good, "time = 30 2 * * *\n", "", 1), `time: missing`, "put it back"},
 		"no source":              {strings.Replace(good, "source = /src\n", "", 1), `source: missing`, "put it back"},
 		"relative source":        {strings.Replace(good, "/src", "src", 1), `source: "src" is not absolute`, "whole path"},
-		"bad time":               {strings.Replace(good, "30 2 * * *", "30 26 * * *", 1), `time: `, ""},
+		"bad time":               {strings.Replace(good, "30 2 * * *", "30 26 * * *", 1), `: time "30 26 * * *": `, ""},
 		"bad installed":          {strings.Replace(good, "2026-11-21T09", "yesterday", 1), `installed: `, ""},
 		"unknown zone":           {strings.Replace(good, "+01:00 Europe/Berlin", "+03:17 Europe/Atlantis", 1), `installed: this machine does not know the time zone "Europe/Atlantis"`, ""},
 		"bad name":               {strings.Replace(good, "= notes", "= a/b", 1), `options: name "a/b"`, ""},

@@ -148,7 +148,11 @@ func formatAttr(a slog.Attr) string {
 	if a.Equal(slog.Attr{}) {
 		return ""
 	}
-	text := a.Value.Resolve().String()
+	v := a.Value.Resolve()
+	text := v.String()
+	if v.Kind() == slog.KindTime {
+		text = v.Time().Format(time.RFC3339)
+	}
 	if strings.ContainsAny(text, " \t\"=") || oneLine(text) != text || text == "" {
 		text = strconv.Quote(text)
 	}

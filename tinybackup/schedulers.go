@@ -99,7 +99,7 @@ func chooseScheduler(ctx context.Context, env Env, name string, e sched.Entry) (
 		}
 		if err := canExpress(env, s, e); err != nil {
 			return choice{}, &UsageError{
-				Msg:  fmt.Sprintf("scheduler %s cannot do %q: %v", name, e.Spec.Text, err),
+				Msg:  fmt.Sprintf("time %q: %s", e.Spec.Text, withName(name, err)),
 				Hint: "use --scheduler " + strings.Join(otherSchedulers(env, e), " or "),
 			}
 		}
@@ -120,14 +120,23 @@ func chooseScheduler(ctx context.Context, env Env, name string, e sched.Entry) (
 		if ctx.Err() != nil {
 			return choice{}, err
 		}
-		// "crontab: not installed" begins with its name already.
-		text := err.Error()
-		if !strings.HasPrefix(text, s.Name()) {
-			text = s.Name() + ": " + text
-		}
-		why = append(why, text)
+		why = append(why, withName(s.Name(), err))
 	}
 	return choice{}, errors.New("no scheduler works here: " + strings.Join(why, "; "))
+}
+
+// withName is what a scheduler says is in the way, beginning with its name. An
+// error about a time is without the time, which need not be repeated.
+func withName(name string, err error) string {
+	text := err.Error()
+	var timeErr *sched.Error
+	if errors.As(err, &timeErr) {
+		text = timeErr.Msg
+	}
+	if strings.HasPrefix(text, name) {
+		return text
+	}
+	return name + ": " + text
 }
 
 // canExpress says why a scheduler cannot start an entry at its times.

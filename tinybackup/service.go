@@ -237,7 +237,8 @@ func (s *service) startDue() time.Duration {
 		}
 		from := s.begun[path]
 		if from.After(now.Add(time.Minute)) {
-			from = now // the clock was set back
+			s.log.Info("clock was set back", "job", s.name(path), "from", from)
+			from = now
 			s.begun[path] = now
 		}
 		slot, more := spec.Next(from)
