@@ -180,7 +180,7 @@ func (r *run) makeArchive(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 
-	m, err := archive.Write(ctx, p, r.source, archive.Options{
+	res, err := archive.Write(ctx, p, r.source, archive.Options{
 		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(),
 		Top: topName(r.Source), Decode: r.Verify || r.serial()%decodeEvery == 0,
 		Warn: r.warn.add, Progress: r.teller("reading", r.total()),
@@ -188,6 +188,7 @@ func (r *run) makeArchive(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	m := res.Manifest
 	r.describe(m, name)
 	if err := r.checkEmpty(); err != nil {
 		return err

@@ -1,0 +1,181 @@
+package tinybackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tinybackup/internal/archive"
+	"tinybackup/internal/store"
+)
+
+// RestoreOptions say what Restore gets back.
+type RestoreOptions struct {
+	From   string   // a destination, or an archive
+	Target string   // what the source was, it becomes
+	Paths  []string // below the source; empty: all of it
+	// At takes the newest archive that is not younger. Zero: the newest.
+	At   time.Time
+	Name string // of the archives, if From holds several
+	// Overwrite replaces files that are there. Without it they are kept, and told of.
+	Overwrite bool
+	// NumericOwner gives files to the numbers of their owners, not to the names.
+	NumericOwner bool
+}
+
+// RestoreReport is what Restore did. Sizes are bytes.
+type RestoreReport struct {
+	Archive      string    `json:"archive"`
+	Target       string    `json:"target"`
+	Kind         string    `json:"kind"` // "dir", "file" or "device"
+	Start        time.Time `json:"start"`
+	End          time.Time `json:"end"`
+	Entries      int64     `json:"entries"`
+	Bytes        int64     `json:"bytes"`
+	Kept         int64     `json:"kept"`                 // files that were there already, and stayed
+	KeptPaths    []string  `json:"kept_paths,omitempty"` // the first of them
+	Warnings     []string  `json:"warnings,omitempty"`   // the first of them
+	WarningCount int64     `json:"warning_count"`
+}
+
+// Restore gets back what an archive holds: a directory's contents into Target,
+// which is made if need be; a file as Target, or into it if that is a directory; a
+// device's image as the file Target. Files that could not be restored, or not in all of their
+// properties, are warnings in the report. What was restored before an error
+// stays.
+func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, err error) {
+	r.Start = env.Now()
+	defer func() { r.End = env.Now() }()
+	p, err := pick(ctx, env, o.From, o.Name, o.At)
+	if err != nil {
+		return r, err
+	}
+	r.Archive, r.Target = p.Name, o.Target
+	if p.doubt != nil {
+		env.Log.Warn("the manifest is not used: " + p.doubt.Error())
+	}
+	src, err := p.store.Open(ctx, p.Name)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+
+	a := opened{picked: p, src: src, kind: string(p.name.Kind), codec: p.name.Codec}
+	if p.foreign {
+		isTar := false
+		if a.codec, isTar, err = archive.Detect(ctx, src); err != nil {
+			return r, fmt.Errorf("archive %q: %w", p.Name, err)
+		}
+		if a.kind = archive.KindFile; isTar {
+			a.kind = archive.KindDir
+		}
+	}
+	r.Kind = a.kind
+	env.Log.Info("restore begins", "archive", p.Name, "target", o.Target)
+	if a.kind == archive.KindDir {
+		err = a.extract(ctx, env, o, &r)
+	} else if len(o.Paths) > 0 {
+		return r, &UsageError{Msg: fmt.Sprintf("archive %q holds a single file, and no paths", p.Name), Hint: "leave the paths out"}
+	} else {
+		err = a.restoreFile(ctx, env, o, &r)
+	}
+	for _, w := range r.Warnings {
+		env.Log.Warn(w)
+	}
+	if n := r.WarningCount - int64(len(r.Warnings)); n > 0 {
+		env.Log.Warn(fmt.Sprintf("and %d more", n))
+	}
+	return r, err
+}
+
+// opened is an archive to restore from.
+type opened struct {
+	picked
+	src         store.Reader
+	kind, codec string
+}
+
+// stream reads all of the archive. With a manifest, on all cores, and no byte
+// of a damaged frame comes out.
+func (a opened) stream(ctx context.Context) (io.ReadCloser, error) {
+	if a.manifest != nil {
+		return archive.NewFrameReader(ctx, a.src, a.manifest, 0, len(a.manifest.Frames))
+	}
+	return archive.NewReader(ctx, a.codec, a.src)
+}
+
+// total is how many bytes the stream has, -1 if that is not known.
+func (a opened) total() int64 {
+	if a.manifest == nil {
+		return -1
+	}
+	return a.manifest.Raw
+}
+
+func (a opened) extract(ctx context.Context, env Env, o RestoreOptions, r *RestoreReport) (err error) {
+	again := func() (io.ReadCloser, error) { return a.stream(ctx) }
+	open, total := again, a.total()
+	if a.manifest != nil && len(o.Paths) > 0 {
+		open = func() (io.ReadCloser, error) { return archive.NewPathReader(ctx, a.src, a.manifest, o.Paths) }
+		total = -1
+	}
+	stream, err := open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	got, err := archive.Extract(ctx, stream, o.Target, archive.ExtractOptions{
+		// An archive that somebody else made need not have one top directory.
+		Strip: !a.foreign, Paths: o.Paths, Overwrite: o.Overwrite, NumericOwner: o.NumericOwner,
+		Again: again, Progress: env.teller("restoring", total),
+	})
+	r.Entries, r.Bytes, r.Kept, r.KeptPaths = got.Entries, got.Bytes, got.Kept, got.KeptPaths
+	r.Warnings, r.WarningCount = got.Warnings, got.WarningCount
+	if len(got.Missing) > 0 {
+		return &HintError{Err: err, Hint: "tinybackup list --files " + shellQuote(a.path()) + " shows what it holds"}
+	}
+	return err
+}
+
+// fileName is what the one file of the archive is called.
+func (a opened) fileName() string {
+	switch {
+	case a.kind == archive.KindDevice:
+		return a.name.Series + ".img"
+	case a.manifest != nil:
+		return filepath.Base(a.manifest.Source)
+	case a.foreign:
+		return strings.TrimSuffix(a.Name, filepath.Ext(a.Name))
+	}
+	return a.name.Series
+}
+
+// path is where the archive is.
+func (a opened) path() string { return filepath.Join(a.store.String(), a.Name) }
+
+func (a opened) restoreFile(ctx context.Context, env Env, o RestoreOptions, r *RestoreReport) (err error) {
+	stream, err := a.stream(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	opt := archive.RestoreOptions{
+		Name: a.fileName(), Overwrite: o.Overwrite, NumericOwner: o.NumericOwner, Progress: env.teller("restoring", a.total()),
+	}
+	var meta *archive.FileMeta
+	if a.manifest != nil {
+		meta = a.manifest.File
+	}
+	restore := archive.RestoreFile
+	if a.kind == archive.KindDevice {
+		restore = archive.RestoreImage
+	}
+	got, err := restore(ctx, stream, o.Target, meta, opt)
+	r.Target, r.Entries, r.Bytes = got.Path, 1, got.Bytes
+	r.Warnings, r.WarningCount = got.Warnings, int64(len(got.Warnings))
+	return err
+}
