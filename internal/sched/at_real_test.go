@@ -235,7 +235,7 @@ func TestRealAtMany(t *testing.T) {
 		t.Fatalf("List: got %+v, %v, want one entry", entries, err)
 	}
 
-	const n = 200
+	const n = 120
 	for i := range n {
 		body := fmt.Sprintf("'/b' run --job %08x </dev/null\n", i)
 		output(t, body, "at", "-q", "t", "-t", "203001010000")
@@ -261,8 +261,8 @@ func TestRealAtMany(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		var err error
-		for i := range 50 {
-			_, stepErr := (&At{LockPath: lock + "2"}).drop(ctx, []string{fmt.Sprint(100 + i)})
+		for i := range 30 {
+			_, stepErr := (&At{LockPath: lock + "2"}).drop(ctx, []string{fmt.Sprint(50 + i)})
 			err = errors.Join(err, stepErr)
 		}
 		done <- err

@@ -337,6 +337,21 @@ func TestAtVerifies(t *testing.T) {
 	}
 }
 
+// A job that is just being started is listed twice: it runs.
+func TestAtJobThatStarts(t *testing.T) {
+	f := &fakeAt{}
+	f.put(atNow, "t", "root", ownBody)
+	started := f.jobs[0]
+	started.queue = "="
+	for _, order := range [][]fakeAtJob{{f.jobs[0], started}, {started, f.jobs[0]}} {
+		f.jobs = order
+		entries, err := newAt(t, f).List(t.Context())
+		if err != nil || len(entries) != 1 || !entries[0].Running {
+			t.Errorf("got %+v, %v, want one that runs", entries, err)
+		}
+	}
+}
+
 // A job may be run or removed while atq or at -c look; atq then gives up, and has to be asked again.
 func TestAtJobsThatVanish(t *testing.T) {
 	f := &fakeAt{}

@@ -100,6 +100,17 @@ func TestDropLines(t *testing.T) {
 	}
 }
 
+// A job that is a path may be the beginning of another one's.
+func TestLinesOfJobsWithACommonBeginning(t *testing.T) {
+	const short, long = "1 1 * * * '/b' run --job '/j/a'\n", "2 2 * * * '/b' run --job '/j/a.ini'\n"
+	if got, want := setLine(long+short, "/j/a", "3"+short[1:len(short)-1]), long+"3"+short[1:]; got != want {
+		t.Errorf("setLine: got %q, want %q", got, want)
+	}
+	if got, n := dropLines(long+short, "/j/a"); got != long || n != 1 {
+		t.Errorf("dropLines: got %q, %d, want %q, 1", got, n, long)
+	}
+}
+
 // Whatever the table, adding and removing touches nothing foreign, and the two cancel out.
 func TestForeignLinesStay(t *testing.T) {
 	lines := slices.Concat(foreign, broken)

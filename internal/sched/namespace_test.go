@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The tests with real daemons run in a mount and process namespace of their own: with a /run, an /etc and a spool that vanish with it,
+// The tests with real daemons run in a mount and process namespace of their own: with a /run, a /tmp, an /etc and a spool that vanish with it,
 // and no other process in sight. So they neither see nor touch the machine's at and cron, may run side by side, and leave nothing behind.
 
 // namespaceVariable names, in the child, the test it is to run.
@@ -38,7 +38,12 @@ install -d -m 1770 -o daemon -g daemon /var/spool/cron/atjobs /var/spool/cron/at
 install -m 600 -o daemon -g daemon /dev/null /var/spool/cron/atjobs/.SEQ
 install -d -m 1730 -o root -g crontab /var/spool/cron/crontabs
 touch -d 2020-01-01 /etc/crontab /etc/cron.d /var/spool/cron/crontabs
-"$@"
+binary=$1
+shift
+: > /run/test
+mount --bind "$binary" /run/test
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+/run/test "$@"
 exit $?
 `
 

@@ -98,9 +98,24 @@ func execute(ctx context.Context, p Program) (Output, error) {
 	return out, err
 }
 
-// inputFile is an open file with text, and no name any more. A pipe won't do: if we are killed while we write into it, crontab takes what it
-// has got for the whole table and installs it.
+// pipeHolds is how many bytes an empty pipe takes without a reader (pipe(7); others hold more).
+const pipeHolds = 4096
+
+// inputFile is an open file that has all of text before the program starts. If we were killed while we fed it, crontab would take
+// what it has got for the whole table and install it. A pipe is enough for a job of at, which must not depend on room in /tmp.
 func inputFile(text string) (*os.File, error) {
+	if len(text) <= pipeHolds {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		_, err = w.WriteString(text)
+		if err = errors.Join(err, w.Close()); err != nil {
+			_ = r.Close()
+			return nil, err
+		}
+		return r, nil
+	}
 	f, err := os.CreateTemp("", "tinybackup-*") // 0600
 	if err != nil {
 		return nil, err
