@@ -64,6 +64,8 @@ type Options struct {
 
 	// Verify also decodes the new archive before anything is rotated.
 	Verify bool `long:"verify" description:"decode the new archive again before older ones may go"`
+	// Reread reads all of the source, also what has not changed since the last backup.
+	Reread bool `long:"reread" description:"read everything, also what has not changed since the last backup"`
 	// LockWait is how long to wait for another run that writes the same archives.
 	// Zero: not at all.
 	LockWait Duration `long:"lock-wait" value-name:"TIME" description:"wait this long for another run to finish, such as 10m"`

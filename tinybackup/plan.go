@@ -56,7 +56,7 @@ func verdicts(all []stored, d rotate.Decision) []Verdict {
 	for _, v := range d.Verdicts {
 		a := known[v.Item.Name.String()]
 		verdict := Verdict{
-			Archive: v.Item.Name.String(), Series: v.Item.Name.Series, Time: v.Item.Name.Time, Size: a.Size, Occupies: a.Allocated,
+			Archive: v.Item.Name.String(), Series: v.Item.Name.Series, Time: v.Item.Name.Time, Size: a.Size, Own: a.Own,
 			Incomplete: v.Item.Incomplete, Keep: v.Keep, Reasons: v.Reasons,
 		}
 		if a.manifest != nil {

@@ -21,7 +21,8 @@ type Report struct {
 	SHA256  string    `json:"sha256,omitempty"`
 	Start   time.Time `json:"start"`
 	End     time.Time `json:"end"`
-	Read    int64     `json:"read"`    // read from the source
+	Read    int64     `json:"read"`    // made by reading the source; the rest is as in the previous archive
+	Reused  int64     `json:"reused"`  // of the archive, copied from the previous one or shared with it
 	Raw     int64     `json:"raw"`     // of the archive before compression
 	Written int64     `json:"written"` // size of the archive
 	Entries int64     `json:"entries"` // files, directories and so on
@@ -47,7 +48,7 @@ type Verdict struct {
 	Series     string    `json:"name"`
 	Time       time.Time `json:"time"`
 	Size       int64     `json:"size"`
-	Occupies   int64     `json:"occupies"` // bytes on disk
+	Own        int64     `json:"own"` // bytes on disk that it shares with no other: removing it frees them
 	Entries    int64     `json:"entries,omitempty"`
 	Incomplete bool      `json:"incomplete,omitempty"`
 	Doubt      string    `json:"doubt,omitempty"` // why what is remembered of it can't be used

@@ -20,9 +20,9 @@ import (
 	"tinybackup/internal/store"
 )
 
-// decodeEvery is how often the frames of a new archive are decoded again and
-// compared without being asked to.
-const decodeEvery = 30
+// rereadEvery is how often, without being asked to, a run reads everything anew
+// and decodes every frame that it made to compare it.
+const rereadEvery = 30
 
 // Run backs up o.Source to o.Dest once, and rotates. jobID is the job's, empty
 // for a run by hand. The report is also good after an error: it tells how far
@@ -171,8 +171,38 @@ func (r *run) frameSize() int64 {
 	return size
 }
 
-// makeArchive makes the archive, reads it back, and gives it its name.
-func (r *run) makeArchive(ctx context.Context) (err error) {
+// makeArchive makes the archive, reads it back, and gives it its name. What did
+// not change is copied from the previous archive; if that proves to be damaged,
+// everything is read.
+func (r *run) makeArchive(ctx context.Context) error {
+	previous, name := r.previous(ctx)
+	if previous != nil {
+		err := r.write(ctx, previous, name)
+		err = errors.Join(err, previous.Close())
+		if !errors.Is(err, archive.ErrPrevious) {
+			return err
+		}
+		r.warn.addf("%s is not used: %v", name, err)
+	}
+	return r.write(ctx, nil, "")
+}
+
+// previous opens the newest archive that frames can be copied from; nil if there
+// is none, or if everything is to be read.
+func (r *run) previous(ctx context.Context) (store.Reader, string) {
+	if r.last == nil || r.Reread || r.serial()%rereadEvery == 0 || r.last.Source != r.Source {
+		return nil, ""
+	}
+	src, err := r.store.Open(ctx, r.last.Archive)
+	if err != nil {
+		r.Log.Info("the previous archive is not used: " + err.Error())
+		return nil, ""
+	}
+	return src, r.last.Archive
+}
+
+// write makes the archive, with the frames of previous where they serve.
+func (r *run) write(ctx context.Context, previous store.Reader, from string) (err error) {
 	name := r.newName()
 	p, err := r.store.Create(ctx, name.String())
 	if err != nil {
@@ -180,40 +210,81 @@ func (r *run) makeArchive(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
 
-	res, err := archive.Write(ctx, p, r.source, archive.Options{
-		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(),
-		Top: topName(r.Source), Decode: r.Verify || r.serial()%decodeEvery == 0,
+	opt := archive.Options{
+		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.store.ShareUnit(ctx),
+		Top: topName(r.Source), Decode: r.Verify || r.serial()%rereadEvery == 0,
 		Warn: r.warn.add, Progress: r.teller("reading", r.total()),
-	})
+	}
+	if previous != nil {
+		opt.Previous = &archive.Previous{Manifest: r.last, Archive: previous}
+	}
+	res, err := archive.Write(ctx, p, r.source, opt)
 	if err != nil {
 		return err
 	}
-	m := res.Manifest
-	r.describe(m, name)
+	r.describe(res, name)
 	if err := r.checkEmpty(); err != nil {
 		return err
 	}
-	if err := r.readBack(ctx, p); err != nil {
-		return err
+	linked := false
+	if res.Unchanged {
+		if linked, err = r.link(ctx, p, previous, from); err != nil {
+			return err
+		}
 	}
-	side, err := m.Encode()
-	if err != nil {
-		return err
+	if !linked {
+		if err := r.publish(ctx, p); err != nil {
+			return err
+		}
 	}
-	// The manifest first: an archive is never without. One without an archive is
-	// swept by the next run.
-	if err := r.store.WriteSide(ctx, archive.SideName(m.Archive), side); err != nil {
-		return err
-	}
-	if err := p.Commit(); err != nil {
-		return errors.Join(err, ignoreMissing(r.store.RemoveSide(context.WithoutCancel(ctx), archive.SideName(m.Archive))))
-	}
+	m := r.manifest
 	r.report.Archive, r.report.SHA256 = m.Archive, m.SHA256
 	// From here on the archive is stored, and what goes wrong is a warning.
 	if err := r.store.SetSums(context.WithoutCancel(ctx), map[string]string{m.Archive: m.SHA256}, nil); err != nil {
 		r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
 	}
-	r.Log.Info("archive stored", "archive", m.Archive, "size", m.Size, "sha256", m.SHA256)
+	r.Log.Info("archive stored", "archive", m.Archive, "size", m.Size, "sha256", m.SHA256, "read", res.Read, "reused", res.Reused)
+	return nil
+}
+
+// link makes the new archive another name of the previous one, as nothing has
+// changed. Where the destination has no such thing, it copies the bytes into p
+// and returns false.
+func (r *run) link(ctx context.Context, p store.Pending, previous store.Reader, from string) (bool, error) {
+	err := r.withManifest(ctx, func() error { return r.store.Link(ctx, from, r.manifest.Archive) })
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return true, err
+	}
+	if shared, err := p.CopyRange(previous, 0, r.manifest.Size); err != nil || shared {
+		return false, err
+	}
+	_, err = io.Copy(p, &watched{ctx: ctx, r: io.NewSectionReader(previous, 0, r.manifest.Size), told: func(int64) {}})
+	return false, err
+}
+
+// publish reads the archive back and gives it its name.
+func (r *run) publish(ctx context.Context, p store.Pending) error {
+	if err := r.readBack(ctx, p); err != nil {
+		return err
+	}
+	return r.withManifest(ctx, p.Commit)
+}
+
+// withManifest writes the manifest and then has commit give the archive its
+// name: so an archive is never without. A manifest without an archive is taken
+// away again, here or by the next run.
+func (r *run) withManifest(ctx context.Context, commit func() error) error {
+	side, err := r.manifest.Encode()
+	if err != nil {
+		return err
+	}
+	name := archive.SideName(r.manifest.Archive)
+	if err := r.store.WriteSide(ctx, name, side); err != nil {
+		return err
+	}
+	if err := commit(); err != nil {
+		return errors.Join(err, ignoreMissing(r.store.RemoveSide(context.WithoutCancel(ctx), name)))
+	}
 	return nil
 }
 
@@ -250,14 +321,16 @@ func topName(source string) string {
 }
 
 // describe fills in what the archive package can't know.
-func (r *run) describe(m *archive.Manifest, name rotate.Name) {
+func (r *run) describe(res *archive.Result, name rotate.Name) {
+	m := res.Manifest
 	m.Tool, m.Archive, m.Job, m.Host, m.Policy = versionText(), name.String(), r.job, r.host, r.Policy().String()
 	m.Source, m.Start, m.End = r.Source, r.report.Start, r.Now()
 	m.Serial = r.serial()
 	r.warn.into(&r.report)
 	m.Incomplete, m.Warnings = r.report.Incomplete, r.report.Warnings
 	r.manifest = m
-	r.report.Raw, r.report.Read, r.report.Written, r.report.Entries = m.Raw, m.Raw, m.Size, m.Entries
+	r.report.Raw, r.report.Read, r.report.Entries = m.Raw, res.Read, m.Entries
+	r.report.Written, r.report.Reused = m.Size, res.Reused
 }
 
 // checkEmpty refuses to archive nothing where there was something: as a rule it

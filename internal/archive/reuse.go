@@ -26,7 +26,7 @@ var ErrPrevious = errors.New("the previous archive is damaged")
 // appends bytes of src that are where n and off say, without their being
 // written again. It returns false, having done nothing, if it can't.
 type RangeCopier interface {
-	CopyRange(src Source, off, n int64) (bool, error)
+	CopyRange(src io.ReaderAt, off, n int64) (bool, error)
 }
 
 // clockSlack is how much a file's times may lie before the moment that it was

@@ -8,7 +8,7 @@ import (
 
 // fileCalls are the calls by which a Local changes the disk: a field, so that tests
 // can make each of them fail, or the machine die at each of them. flush, dropCache,
-// renameExcl and free are in the file of the operating system.
+// renameExcl, clone and free are in the file of the operating system.
 type fileCalls struct {
 	mkdir      func(path string, perm fs.FileMode) error
 	open       func(path string, flag int, perm fs.FileMode) (*os.File, error)
@@ -20,6 +20,7 @@ type fileCalls struct {
 	rename     func(from, to string) error // replaces
 	renameExcl func(from, to string) error // never replaces
 	link       func(from, to string) error
+	clone      func(to, from *os.File, off, n, at int64) error
 	remove     func(path string) error
 }
 
@@ -35,6 +36,7 @@ func systemCalls() fileCalls {
 		rename:     os.Rename,
 		renameExcl: renameExcl,
 		link:       os.Link,
+		clone:      clone,
 		remove:     os.Remove,
 	}
 }

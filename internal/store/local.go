@@ -87,6 +87,7 @@ func (l *Local) List(ctx context.Context) ([]Object, error) {
 		return nil, fail(op, l.dir, err)
 	}
 	objects := []Object{}
+	shares := sharesBlocks(l.dir)
 	for _, e := range entries {
 		if !e.Type().IsRegular() || e.Name() == sumsName {
 			continue
@@ -102,7 +103,7 @@ func (l *Local) List(ctx context.Context) ([]Object, error) {
 			continue
 		}
 		objects = append(objects, Object{
-			Name: e.Name(), Size: info.Size(), ModTime: info.ModTime(), Allocated: allocated(info),
+			Name: e.Name(), Size: info.Size(), ModTime: info.ModTime(), Allocated: allocated(info), Own: l.own(info, shares),
 		})
 	}
 	// Unmounted meanwhile, entries would have been "removed since" one and all.

@@ -45,6 +45,15 @@ type Store interface {
 	// The caller closes the Pending.
 	Create(ctx context.Context, name string) (Pending, error)
 
+	// Link gives the archive old a second name, new: the same bytes, stored once.
+	// A name already taken is fs.ErrExist; errors.ErrUnsupported says that the
+	// destination has no such thing, and the caller copies.
+	Link(ctx context.Context, old, new string) error
+
+	// ShareUnit returns the size in bytes of the blocks that archives can share by
+	// Pending.CopyRange, 0 where they can't. Finding out may cost a few files' making.
+	ShareUnit(ctx context.Context) int64
+
 	// Open opens an archive for reading; fs.ErrNotExist if there is none. The
 	// caller closes it. ctx governs the opening only.
 	Open(ctx context.Context, name string) (Reader, error)
@@ -98,6 +107,7 @@ type Object struct {
 	Size      int64 // bytes
 	ModTime   time.Time
 	Allocated int64 // bytes that it occupies on disk; Size where that is unknown
+	Own       int64 // of these, what it shares with no other file: removing it frees them
 }
 
 // Reader reads one archive, from several goroutines if need be. Size is in bytes, as
@@ -115,6 +125,12 @@ type Reader interface {
 type Pending interface {
 	// Write appends. It returns less than len(p) only with an error.
 	io.Writer
+
+	// CopyRange appends n bytes of src, a Reader of the same store, from off on, in
+	// such a way that both files share them. It returns false if it can't, and has
+	// done nothing then: ranges that are no whole blocks of ShareUnit, on both sides,
+	// are never shared.
+	CopyRange(src io.ReaderAt, off, n int64) (bool, error)
 
 	// Settle ends the writing, makes the bytes durable and returns them as read
 	// back past the cache; the caller hashes them and compares, and closes the
