@@ -54,6 +54,7 @@ func TestExtractRefusesToLeaveTheTarget(t *testing.T) {
 		"temporary name, dir":   {[]tar.Header{dirEntry(tempName("f")), symlinkEntry(tempName("f")+"/x", "y"), fileEntry("f", "evil")}, "", `restore "f": directory not empty`},
 		"deep dots":             {[]tar.Header{fileEntry(deep+"tmp/evil", "x")}, `leads out of the target`, ""},
 		"fifo as dir":           {[]tar.Header{{Typeflag: tar.TypeFifo, Name: "p"}, fileEntry("p/x", "x")}, "", `restore "p/x": "p" exists and is no directory`},
+		"hard link behind fifo": {[]tar.Header{{Typeflag: tar.TypeFifo, Name: "p"}, linkEntry("h", "p/x")}, "", `link "h": not a directory`},
 		"file as dir":           {[]tar.Header{fileEntry("p", "x"), fileEntry("p/x", "x")}, "", `restore "p/x": "p" exists and is no directory`},
 		"unknown type":          {[]tar.Header{{Typeflag: 'V', Name: "label"}}, "", `restore "label": unknown type 'V'`},
 	} {

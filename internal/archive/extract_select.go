@@ -56,7 +56,9 @@ func (s *selection) match(n entryName, dir bool) selected {
 			best = selectYes
 			p.full = p.full || full && !below
 			p.below = p.below || below
-			p.file = p.file || !dir && (n.full == p.clean || n.below == p.clean)
+			// A path that starts with the top directory's name may match twice.
+			top, _, _ := strings.Cut(n.full, "/")
+			p.file = p.file || !dir && n.below == p.clean && (n.full == n.below || !isBelow(p.clean, top))
 		case best == selectNot && (isBelow(p.clean, n.full) || isBelow(p.clean, n.below)):
 			best = selectAbove
 		}

@@ -63,7 +63,8 @@ func (d *dirHandle) open(name string) (*dirHandle, error) {
 	return h, nil
 }
 
-// maxOpenDirs is how many directories of the current path stay open. Paths can have two thousand.
+// maxOpenDirs is how many directories of the current path stay open: the first half of them, and the last. Paths can
+// have two thousand.
 const maxOpenDirs = 64
 
 // dirTree is the target, and the directories from there to where the work is going on.
@@ -140,9 +141,9 @@ func (t *dirTree) enter(parts []string) (*dirHandle, error) {
 		} else {
 			t.parts, t.open = append(t.parts, parts[at]), append(t.open, next)
 		}
-		if at > maxOpenDirs {
-			t.open[at-1].close()
-			t.open[at-1] = nil
+		if mid := at - maxOpenDirs/2; mid >= maxOpenDirs/2 && t.open[mid] != nil {
+			t.open[mid].close()
+			t.open[mid] = nil
 		}
 		in = next
 	}

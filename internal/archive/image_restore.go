@@ -114,8 +114,6 @@ func restorePath(target string, opt RestoreOptions) (string, error) {
 		return "", fmt.Errorf("restore %q: it is a device; restore to a file, and write that to the device", target)
 	case !mode.IsRegular():
 		return "", fmt.Errorf("restore %q: it exists and is no regular file", target)
-	case !opt.Overwrite:
-		return "", fmt.Errorf("restore %q: %w", target, fs.ErrExist)
 	}
 	// As with cp and every other program, a link to a file is as good as the file.
 	return filepath.EvalSymlinks(target)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -152,22 +153,22 @@ func gzipWithName(t testing.TB, raw []byte) []byte {
 // TestReaderNoticesTruncation cuts an archive at every byte. Only a cut between two frames may go unnoticed.
 func TestReaderNoticesTruncation(t *testing.T) {
 	t.Parallel()
-	raw := sample(1500, 3)
+	raw := sample(800, 3)
 	const dict = "--lzma2=dict=4KiB" // or each try takes milliseconds to allocate one
 	for name, parts := range map[string][][]byte{
-		CodecZstd:            {compress(t, CodecZstd, raw[:1000]), compress(t, CodecZstd, raw[1000:])},
-		CodecXZ:              {compress(t, CodecXZ, raw[:1000], dict), compress(t, CodecXZ, raw[1000:], dict)},
-		CodecXZ + " -blocks": {compress(t, CodecXZ, raw[:1000], dict, "--block-size=200"), compress(t, CodecXZ, raw[1000:], dict, "--block-size=500")},
-		CodecGzip:            {compress(t, CodecGzip, raw[:1000]), compress(t, CodecGzip, raw[1000:])},
-		CodecGzip + " -name": {gzipWithName(t, raw[:1000]), gzipWithName(t, raw[1000:])},
+		CodecZstd:            {compress(t, CodecZstd, raw[:300]), compress(t, CodecZstd, raw[300:])},
+		CodecXZ:              {compress(t, CodecXZ, raw[:300], dict), compress(t, CodecXZ, raw[300:], dict)},
+		CodecXZ + " -blocks": {compress(t, CodecXZ, raw[:300], dict, "--block-size=200"), compress(t, CodecXZ, raw[300:], dict, "--block-size=500")},
+		CodecGzip:            {compress(t, CodecGzip, raw[:300]), compress(t, CodecGzip, raw[300:])},
+		CodecGzip + " -name": {gzipWithName(t, raw[:300]), gzipWithName(t, raw[300:])},
 	} {
 		codec, _, _ := strings.Cut(name, " ")
 		data := slices.Concat(parts...)
 		for cut := range data {
 			got, err := readAll(bytes.NewReader(data[:cut]), codec)
 			if cut == len(parts[0]) {
-				if err != nil || !bytes.Equal(got, raw[:1000]) {
-					t.Errorf("%s cut between frames: %d bytes, %v; want 1000", name, len(got), err)
+				if err != nil || !bytes.Equal(got, raw[:300]) {
+					t.Errorf("%s cut between frames: %d bytes, %v; want 300", name, len(got), err)
 				}
 			} else if err == nil {
 				t.Errorf("%s cut at byte %d of %d, frames %d and %d: %d bytes and no error", name, cut, len(data), len(parts[0]), len(parts[1]), len(got))
@@ -192,13 +193,13 @@ func TestReaderNoticesGarbageBehind(t *testing.T) {
 // TestReaderNoticesFlips flips every byte. What is still decoded must be right.
 func TestReaderNoticesFlips(t *testing.T) {
 	t.Parallel()
-	raw := sample(2000, 5)
+	raw := sample(1000, 5)
 	for _, codec := range []string{CodecZstd, CodecXZ, CodecGzip} {
 		var args []string
 		if codec == CodecXZ {
 			args = []string{"--lzma2=dict=4KiB"}
 		}
-		data := slices.Concat(compress(t, codec, raw[:1000], args...), compress(t, codec, raw[1000:], args...))
+		data := slices.Concat(compress(t, codec, raw[:400], args...), compress(t, codec, raw[400:], args...))
 		found := 0
 		for i := range data {
 			bad := bytes.Clone(data)
@@ -281,8 +282,8 @@ func TestReaderStopsWithContext(t *testing.T) {
 				t.Fatal(err)
 			}
 			cancel(why)
-			if _, err := io.Copy(io.Discard, r); err != why {
-				t.Errorf("%s, %s: got %v, want %v", codec, name, err, why)
+			if n, err := io.Copy(io.Discard, r); err != why || n > 50_000 {
+				t.Errorf("%s, %s: got %v after %d more bytes, want %v", codec, name, err, n, why)
 			}
 			r.Close()
 		}
@@ -314,6 +315,22 @@ func TestFrameReaderReadsARange(t *testing.T) {
 	r.Close()
 }
 
+// TestFrameReaderPassesOverPadding: a frame may hold more than one, as long as it makes the bytes the manifest says.
+func TestFrameReaderPassesOverPadding(t *testing.T) {
+	t.Parallel()
+	raw := sample(1000, 10)
+	for codec, pad := range map[string]string{CodecZstd: "\x5a\x2a\x4d\x18\x03\x00\x00\x00abc", CodecXZ: "\x00\x00\x00\x00", CodecGzip: string(compress(t, CodecGzip, nil))} {
+		frame := append(compress(t, codec, raw), pad...)
+		m := &Manifest{Codec: codec, Frames: []Frame{{Len: int64(len(frame)), Raw: 1000, SHA256: sha256.Sum256(frame)}}}
+		r, err := NewFrameReader(context.Background(), bytes.NewReader(frame), m, 0, 1)
+		noError(t, err)
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("%s: %d bytes, %v", codec, len(got), err)
+		}
+		r.Close()
+	}
+}
+
 func TestFrameReaderChecksBeforeItGives(t *testing.T) {
 	t.Parallel()
 	raw := sample(100_000, 9)
@@ -339,6 +356,26 @@ func TestFrameReaderChecksBeforeItGives(t *testing.T) {
 				t.Errorf("%s, %+d raw bytes: got %v", codec, more, err)
 			}
 			r.Close()
+		}
+	}
+}
+
+// TestFrameReaderMemory: a few bytes that decode to a lot take no more memory than the manifest speaks of.
+func TestFrameReaderMemory(t *testing.T) {
+	needTools(t, "zstd", "xz", "gzip")
+	zeros := make([]byte, 200<<20)
+	for _, codec := range []string{CodecZstd, CodecXZ, CodecGzip} {
+		frame := compress(t, codec, zeros, "-1")
+		m := &Manifest{Codec: codec, Frames: []Frame{{Len: int64(len(frame)), Raw: 1000, SHA256: sha256.Sum256(frame)}}}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := NewFrameReader(context.Background(), bytes.NewReader(frame), m, 0, 1)
+		noError(t, err)
+		_, err = io.ReadAll(r)
+		r.Close()
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 50<<20 || err == nil {
+			t.Errorf("%s: took %d bytes of memory, error %v", codec, n, err)
 		}
 	}
 }

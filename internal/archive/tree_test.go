@@ -172,7 +172,7 @@ func makeTree(t testing.TB, dir string) {
 	}
 	top := filepath.Join(dir, "notes")
 	p := func(name string) string { return filepath.Join(top, name) }
-	for _, sub := range []string{"plain", "read-only/deep", "weird", "nodes", "links/sub", "acl", "sticky", "setgid", "none"} {
+	for _, sub := range []string{"plain", "read-only/deep", "weird", "nodes", "links/sub", "acl", "sticky", "setgid", "none/sub"} {
 		noError(t, os.MkdirAll(p(sub), 0o755))
 	}
 	write := func(name string, data []byte, mode os.FileMode) {
@@ -189,6 +189,7 @@ func makeTree(t testing.TB, dir string) {
 	write("plain/capable", []byte("ping"), 0o755)
 	write("read-only/deep/file", []byte("r"), 0o444)
 	write("none/file", []byte("n"), 0o400)
+	write("none/sub/file", []byte("n"), 0o400)
 	for _, name := range weirdNames {
 		write("weird/"+name, []byte(name), 0o644)
 	}

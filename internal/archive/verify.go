@@ -67,6 +67,9 @@ func (v *verifier) settle(ctx context.Context) error {
 		v.found("size, %d bytes", v.Size)
 		return nil
 	}
+	if v.kind != "" && v.codec != "" {
+		return nil
+	}
 	codec, isTar, err := Detect(ctx, v.src)
 	if err != nil {
 		return err
