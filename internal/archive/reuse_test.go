@@ -2,14 +2,20 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tinybackup/internal/source"
 )
 
 var sequences = flag.Int("sequences", 150, "how many random sequences of edits TestReuseIsExact tries")
@@ -168,20 +174,27 @@ func TestReuseDamaged(t *testing.T) {
 // What could not be stored as it was is tried again by the next run, although
 // nothing of it has changed.
 func TestReuseNotOfWarnings(t *testing.T) {
-	opt := Options{Codec: "zstd", FrameSize: 64 << 10}
-	first, err := tryWrite(t, "/proc/self/task", opt)
-	must(t, err)
-	if len(first.warnings) == 0 {
-		t.Fatal("no warnings about files of /proc that can't be read")
-	}
-	n := 0
-	for _, f := range first.manifest.Frames {
-		if f.Key == [32]byte{} {
-			n++
+	dir := t.TempDir()
+	gone := filepath.Join(dir, "a file")
+	must(t, os.WriteFile(gone, []byte("text"), 0o600))
+	must(t, unix.Mknod(filepath.Join(dir, "socket"), unix.S_IFSOCK|0o600, 0))
+	warned := 0
+	warn := func(w source.Warning) {
+		if w.Class == source.Note {
+			// The walk has passed the file, and nothing of it has been read yet.
+			must(t, os.Remove(gone))
+		} else {
+			warned++
 		}
 	}
-	if n == 0 {
-		t.Error("all frames have keys, also those that lack what could not be read")
+	src, err := source.Open(dir, source.Options{PieceSize: 64 << 10, Warn: warn})
+	must(t, err)
+	defer src.Close()
+	res, err := Write(context.Background(), io.Discard, src, Options{Codec: "zstd", FrameSize: 64 << 10, Top: "x", Warn: warn})
+	must(t, err)
+	frames := res.Manifest.Frames
+	if last := frames[len(frames)-1]; warned != 1 || last.First != "x/a file" || last.Key != [32]byte{} {
+		t.Errorf("%d warnings, last frame %q with key %x; want one warning, and no key", warned, last.First, last.Key)
 	}
 }
 

@@ -122,6 +122,7 @@ type task struct {
 	plan    *plan
 	frame   Frame
 	entries int
+	read    bool    // the source was read for it
 	reused  int     // the previous archive's frame that it is; -1: none
 	out     *[]byte // nil, for a reused frame only: not loaded
 	err     error
@@ -244,6 +245,7 @@ func (w *writer) make(c compressor, t *task) error {
 	if doubtful || w.src.Kind == source.Device {
 		key = [32]byte{} // nothing is to find it by what it should have held
 	}
+	t.read = true
 	t.frame.Raw = int64(len(raw))
 	t.frame.Key = key
 	t.frame.Content = sha256.Sum256(raw)
@@ -336,9 +338,10 @@ func (w *writer) take(ctx context.Context, t *task) error {
 	if w.Progress != nil {
 		w.Progress(t.frame.Raw)
 	}
-	if t.reused < 0 {
+	if t.read {
 		w.result.Read += t.frame.Raw
-	} else if t.reused == w.held && w.held == len(m.Frames)-1 {
+	}
+	if t.reused >= 0 && t.reused == w.held && w.held == len(m.Frames)-1 {
 		w.held++ // as in the previous archive, up to here
 		return nil
 	}

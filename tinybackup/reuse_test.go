@@ -1,0 +1,126 @@
+package tinybackup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tinybackup/internal/archive"
+)
+
+// newLateBench is a bench whose clock is far ahead of the source's times, so that
+// what has not changed is known not to have.
+func newLateBench(t *testing.T) *bench {
+	b := newBench(t)
+	b.clock = time.Now().AddDate(1, 0, 0)
+	return b
+}
+
+func TestRunReuses(t *testing.T) {
+	b := newLateBench(t)
+	for _, name := range []string{"a", "b", "c", "d"} {
+		b.write("big/"+name, strings.Repeat("some text of "+name, 100_000))
+	}
+	size := func(o *Options) { o.BlockSize = 64 << 10 }
+	first := b.good(size)
+	if first.Read != first.Raw || first.Reused != 0 {
+		t.Errorf("first run: read %d of %d, reused %d", first.Read, first.Raw, first.Reused)
+	}
+	second := b.good(size)
+	if second.Read != 0 || second.Reused != second.Written || second.SHA256 != first.SHA256 {
+		t.Errorf("nothing changed: read %d, reused %d of %d", second.Read, second.Reused, second.Written)
+	}
+	fi1, err1 := os.Stat(filepath.Join(b.dst, first.Archive))
+	fi2, err2 := os.Stat(filepath.Join(b.dst, second.Archive))
+	if err1 != nil || err2 != nil || !os.SameFile(fi1, fi2) {
+		t.Errorf("nothing changed, and the archives are two files: %v, %v", err1, err2)
+	}
+	b.write("big/b", strings.Repeat("other text", 130_000))
+	third := b.good(size)
+	if third.Read == 0 || third.Read > third.Raw/2 || third.Reused == 0 {
+		t.Errorf("one file changed: read %d of %d, reused %d", third.Read, third.Raw, third.Reused)
+	}
+	again := b.good(func(o *Options) { size(o); o.Reread = true })
+	if again.Read != again.Raw || again.Reused != 0 || again.SHA256 != third.SHA256 {
+		t.Errorf("--reread: read %d of %d, reused %d, the same bytes: %v", again.Read, again.Raw, again.Reused, again.SHA256 == third.SHA256)
+	}
+	b.checkSums(4)
+}
+
+// Every thirtieth run reads everything.
+func TestRunRereadsNowAndThen(t *testing.T) {
+	b := newLateBench(t)
+	for i := 1; i <= 31; i++ {
+		r := b.good(nil)
+		if all := r.Read == r.Raw; all != (i == 1 || i == 30) {
+			t.Errorf("run %d read %d of %d bytes", i, r.Read, r.Raw)
+		}
+	}
+}
+
+// A previous archive that is damaged is told of, and nothing of it gets into the new one.
+func TestRunPreviousDamaged(t *testing.T) {
+	b := newLateBench(t)
+	b.write("big", strings.Repeat("text", 100_000))
+	size := func(o *Options) { o.BlockSize = 64 << 10 }
+	first := b.good(size)
+	path := filepath.Join(b.dst, first.Archive)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.write("new", "new")
+	second := b.good(size)
+	if second.WarningCount != 1 || !strings.Contains(second.Warnings[0], "damaged") || second.Read != second.Raw {
+		t.Errorf("report %+v, want one warning, and everything read", second)
+	}
+	v, err := Verify(t.Context(), b.env, VerifyOptions{From: b.dst})
+	if err != nil || v.Bad() != 1 || v.Archives[0].Problem != "" {
+		t.Errorf("verify: %v, %+v, want only the older one damaged", err, v)
+	}
+}
+
+// A manifest of another archive is not believed.
+func TestRunManifestOfAnother(t *testing.T) {
+	b := newLateBench(t)
+	first := b.good(nil)
+	b.write("more", "more")
+	second := b.good(nil)
+	side := func(name string) string { return filepath.Join(b.dst, ".tinybackup", archive.SideName(name)) }
+	data, err := os.ReadFile(side(first.Archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := archive.ReadManifest(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if somebody had renamed things: the right name and size, other frames.
+	m.Archive = second.Archive
+	if m.Size == second.Written {
+		t.Skip("both archives have one size by chance")
+	}
+	if data, err = m.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(side(second.Archive), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := b.good(nil)
+	out := filepath.Join(t.TempDir(), "out")
+	if _, err := Restore(t.Context(), b.env, RestoreOptions{From: filepath.Join(b.dst, third.Archive), Target: out}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"todo.txt", "more", "sub/deep.txt"} {
+		want, _ := os.ReadFile(filepath.Join(b.src, name))
+		if got, err := os.ReadFile(filepath.Join(out, name)); err != nil || string(got) != string(want) {
+			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
