@@ -65,7 +65,7 @@ type Frame struct {
 	SHA256   [32]byte // of its Len bytes
 	Key      [32]byte // over the identity of what it holds; zero if there is none
 	Content  [32]byte // of its Raw bytes, decoded; zero if there is none
-	First    string   // path, below the source, of the first tar entry that starts in it; empty if none does, or it is no tar
+	First    string   // name of the first tar entry that starts in it; empty if none does, or it is no tar
 }
 
 // FileMeta is what a compressed single file cannot say of itself.
