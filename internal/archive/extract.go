@@ -351,7 +351,7 @@ func (e *extractor) failed(op, path string, err error) error {
 	var stream *streamError
 	if errors.As(err, &stream) {
 		var damage *DamageError
-		if errors.As(stream.err, &damage) && damage.Entry == "" {
+		if errors.As(stream.err, &damage) {
 			damage.Entry = path
 		}
 		return stream.err

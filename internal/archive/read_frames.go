@@ -36,7 +36,8 @@ func (e *DamageError) Unwrap() error { return e.Err }
 // every frame is checked before any of its bytes are given out; a frame that is not what the manifest says ends the
 // reading with a *DamageError. The manifest must be one that ReadManifest gave.
 //
-// The caller closes the reader, then src. Memory: a few frames, at most 256 MiB unless a single frame has more.
+// Nothing is read before the first Read. The caller closes the reader, then src. Memory: a few frames, at most 256 MiB
+// unless a single frame has more.
 func NewFrameReader(ctx context.Context, src Source, m *Manifest, first, last int) (io.ReadCloser, error) {
 	if first < 0 || last > len(m.Frames) || first > last {
 		return nil, fmt.Errorf("frames %d to %d of %d", first, last, len(m.Frames))
@@ -46,10 +47,12 @@ func NewFrameReader(ctx context.Context, src Source, m *Manifest, first, last in
 
 // frameReader decodes frames in parallel and gives them out in order.
 type frameReader struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	src    Source
-	m      *Manifest
+	ctx         context.Context
+	cancel      context.CancelFunc
+	src         Source
+	m           *Manifest
+	first, last int  // frames
+	started     bool // so are the workers
 
 	order   chan *frameJob // in the order of the archive
 	workers sync.WaitGroup
@@ -77,20 +80,25 @@ type frameJob struct {
 const maxFrameMemory = 256 << 20
 
 func newFrameReader(ctx context.Context, src Source, m *Manifest, first, last int) *frameReader {
+	r := &frameReader{src: src, m: m, first: first, last: last}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	return r
+}
+
+// start sets the workers to work.
+func (r *frameReader) start() {
 	largest := int64(1)
-	for i := first; i < last; i++ {
-		largest = max(largest, m.Frames[i].Raw+m.Frames[i].Len)
+	for _, f := range r.m.Frames[r.first:r.last] {
+		largest = max(largest, f.Raw+f.Len)
 	}
 	// One frame is being given out, one waits to be worked on.
 	n := int(max(1, min(int64(runtime.GOMAXPROCS(0)), maxFrameMemory/largest-2)))
-
-	r := &frameReader{src: src, m: m, order: make(chan *frameJob, n)}
-	r.ctx, r.cancel = context.WithCancel(ctx)
 	work := make(chan *frameJob)
+	r.order = make(chan *frameJob, n)
 	r.workers.Go(func() {
 		defer close(r.order)
 		defer close(work)
-		for i := first; i < last; i++ {
+		for i := r.first; i < r.last; i++ {
 			j := &frameJob{i: i, done: make(chan struct{})}
 			select {
 			case r.order <- j:
@@ -102,7 +110,7 @@ func newFrameReader(ctx context.Context, src Source, m *Manifest, first, last in
 	})
 	for range n {
 		r.workers.Go(func() {
-			d := &frameDecoder{codec: m.Codec}
+			d := &frameDecoder{codec: r.m.Codec}
 			defer d.close()
 			for j := range work {
 				if j.err = r.ctx.Err(); j.err == nil {
@@ -112,7 +120,6 @@ func newFrameReader(ctx context.Context, src Source, m *Manifest, first, last in
 			}
 		})
 	}
-	return r
 }
 
 // decode reads, checks and decompresses a frame.
@@ -150,6 +157,10 @@ func (r *frameReader) buffer(n int64) *[]byte {
 
 // Read implements io.Reader.
 func (r *frameReader) Read(p []byte) (int, error) {
+	if !r.started {
+		r.started = true
+		r.start()
+	}
 	for len(r.left) == 0 {
 		if r.err == nil {
 			r.err = r.next()
@@ -183,7 +194,7 @@ func (r *frameReader) next() error {
 			return context.Cause(r.ctx)
 		}
 		f := &r.m.Frames[j.i]
-		return &DamageError{Frame: j.i, Off: f.Off, Len: f.Len, Err: err}
+		return &DamageError{Frame: j.i, Off: f.Off, Len: f.Len, Entry: f.First, Err: err}
 	}
 	if r.whole != nil {
 		r.whole.Write(*j.comp)

@@ -30,6 +30,18 @@ func needTools(t testing.TB, tools ...string) {
 	}
 }
 
+// noError fails the test for an error.
+func noError(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		_, _, line, _ := runtime.Caller(1)
+		t.Fatalf("line %d: %v", line, err)
+	}
+}
+
+// newReader is short for bytes.NewReader.
+func newReader(b []byte) io.Reader { return bytes.NewReader(b) }
+
 // pipe runs a program on input and returns its output.
 func pipe(t testing.TB, input []byte, name string, args ...string) []byte {
 	t.Helper()

@@ -1,7 +1,8 @@
+//go:build linux
+
 package archive
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -154,15 +154,6 @@ func run(t testing.TB, name string, args ...string) {
 	}
 }
 
-// noError fails the test for an error.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		_, _, line, _ := runtime.Caller(1)
-		t.Fatalf("line %d: %v", line, err)
-	}
-}
-
 // makeTree makes dir/notes with one of everything, as root.
 func makeTree(t testing.TB, dir string) {
 	t.Helper()
@@ -273,6 +264,3 @@ func allocated(t testing.TB, path string) int64 {
 	noError(t, unix.Lstat(path, &st))
 	return st.Blocks * 512
 }
-
-// newReader is short for bytes.NewReader.
-func newReader(b []byte) io.Reader { return bytes.NewReader(b) }

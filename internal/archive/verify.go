@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
-	"strings"
 )
 
 // VerifyResult says what Verify read, and what that was compared with.
@@ -137,13 +135,10 @@ func (v *verifier) read(r io.Reader) error {
 		v.Raw = counted.n
 		return err
 	}
-	first, last := "", ""
+	last := ""
 	err := walkTar(counted, func(h *tar.Header, data io.Reader) error {
 		v.Entries++
 		last = h.Name
-		if v.Entries == 1 {
-			first = h.Name
-		}
 		if isSparse(h) {
 			return nil // to be skipped, which costs nothing for its holes
 		}
@@ -158,10 +153,6 @@ func (v *verifier) read(r io.Reader) error {
 	var damage *DamageError
 	if errors.As(err, &damage) && damage.Entry == "" {
 		damage.Entry = last
-		if below := v.m.Frames[damage.Frame].First; below != "" {
-			top, _, _ := strings.Cut(first, "/")
-			damage.Entry = path.Join(top, below)
-		}
 	}
 	return err
 }

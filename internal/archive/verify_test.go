@@ -110,7 +110,7 @@ func TestVerifyNamesTheEntry(t *testing.T) {
 		entry, want string
 	}{
 		{at("notes/b/c/3") + 3*tarBlock - 1, "", "notes/b/c/3"}, // data
-		{at("notes/a/2") + 1, "a/2", "notes/a/2"},               // header at the start of a frame
+		{at("notes/a/2") + 1, "notes/a/2", "notes/a/2"},         // header at the start of a frame
 		{at("notes/link") + 1, "", "notes/b/c/3"},               // header, which the manifest does not name
 	} {
 		data, m := makeArchive(t, KindDir, CodecNone, raw, tarBlock)
