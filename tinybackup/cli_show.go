@@ -1,7 +1,10 @@
 package tinybackup
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,16 +15,24 @@ import (
 
 // listCommand are the options of list.
 type listCommand struct {
-	Name string `long:"name" value-name:"NAME" description:"only the archives called NAME"`
-	JSON bool   `long:"json" description:"print one JSON object"`
-	Args struct {
-		Dest string `positional-arg-name:"DEST"`
+	Name  string `long:"name" value-name:"NAME" description:"only the archives called NAME"`
+	Files bool   `long:"files" description:"show what is in ARCHIVE, or in the newest one in DEST"`
+	At    string `long:"at" value-name:"TIME" description:"with --files: the newest archive up to this time"`
+	JSON  bool   `long:"json" description:"print one JSON object; with --files, one for each file"`
+	Args  struct {
+		Dest string `positional-arg-name:"DEST | ARCHIVE"`
 	} `positional-args:"yes"`
 }
 
 func (c *listCommand) execute(ctx context.Context, env Env) error {
 	if c.Args.Dest == "" {
 		return &UsageError{Msg: "list wants a destination", Hint: "tinybackup list DEST"}
+	}
+	if c.Files {
+		return c.files(ctx, env)
+	}
+	if c.At != "" {
+		return &UsageError{Msg: "--at goes with --files", Hint: "tinybackup list --files --at TIME DEST"}
 	}
 	l, err := List(ctx, env, ListOptions{Dest: c.Args.Dest, Name: c.Name})
 	if err != nil {
@@ -31,6 +42,30 @@ func (c *listCommand) execute(ctx context.Context, env Env) error {
 		return printJSON(env, l)
 	}
 	return l.print(env)
+}
+
+// files shows what is in an archive, as ls -l would.
+func (c *listCommand) files(ctx context.Context, env Env) (err error) {
+	var at time.Time
+	if c.At != "" {
+		if at, err = parseMoment(c.At, env.Now().Location()); err != nil {
+			return err
+		}
+	}
+	out := bufio.NewWriter(env.Stdout)
+	err = ListFiles(ctx, env, c.Args.Dest, c.Name, at, func(e FileEntry) error {
+		if c.JSON {
+			return json.NewEncoder(out).Encode(e)
+		}
+		link := ""
+		if e.Link != "" {
+			link = " -> " + oneLine(e.Link)
+		}
+		_, err := fmt.Fprintf(out, "%s %-8s %-8s %11s %s %s%s\n", e.Mode, e.User, e.Group, grouped(e.Size),
+			e.ModTime.In(env.Now().Location()).Format(clockFormat), oneLine(e.Path), link)
+		return err
+	})
+	return errors.Join(err, out.Flush())
 }
 
 // print shows the archives as a table, and why rotation would not do as it says.
@@ -70,7 +105,7 @@ const archiveTime = "2006-01-02 15:04:05"
 // printVerdicts shows archives and what rotation makes of them.
 func printVerdicts(env Env, all []Verdict) error {
 	t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ARCHIVE\tTIME\tSIZE\tENTRIES\tROTATION")
+	fmt.Fprintln(t, "ARCHIVE\tTIME\tSIZE\tOWN\tENTRIES\tROTATION")
 	for _, v := range all {
 		verb := "remove"
 		if v.Keep {
@@ -83,14 +118,14 @@ func printVerdicts(env Env, all []Verdict) error {
 		if v.Doubt != "" {
 			text += "; " + v.Doubt
 		}
-		entries, size := "-", "-"
+		entries, size, own := "-", "-", "-"
 		if v.Entries > 0 {
 			entries = grouped(v.Entries)
 		}
 		if v.Size > 0 {
-			size = Size(v.Size).String()
+			size, own = Size(v.Size).String(), Size(v.Own).String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(archiveTime), size, entries, oneLine(text))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(archiveTime), size, own, entries, oneLine(text))
 	}
 	return t.Flush()
 }

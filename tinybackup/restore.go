@@ -50,36 +50,18 @@ type RestoreReport struct {
 func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, err error) {
 	r.Start = env.Now()
 	defer func() { r.End = env.Now() }()
-	p, err := pick(ctx, env, o.From, o.Name, o.At)
+	a, err := openArchive(ctx, env, o.From, o.Name, o.At)
 	if err != nil {
 		return r, err
 	}
-	r.Archive, r.Target = p.Name, o.Target
-	if p.doubt != nil {
-		env.Log.Warn("the manifest is not used: " + p.doubt.Error())
-	}
-	src, err := p.store.Open(ctx, p.Name)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-
-	a := opened{picked: p, src: src, kind: string(p.name.Kind), codec: p.name.Codec}
-	if p.foreign {
-		isTar := false
-		if a.codec, isTar, err = archive.Detect(ctx, src); err != nil {
-			return r, fmt.Errorf("archive %q: %w", p.Name, err)
-		}
-		if a.kind = archive.KindFile; isTar {
-			a.kind = archive.KindDir
-		}
-	}
+	defer func() { err = errors.Join(err, a.src.Close()) }()
+	r.Archive, r.Target = a.Name, o.Target
 	r.Kind = a.kind
-	env.Log.Info("restore begins", "archive", p.Name, "target", o.Target)
+	env.Log.Info("restore begins", "archive", a.Name, "target", o.Target)
 	if a.kind == archive.KindDir {
 		err = a.extract(ctx, env, o, &r)
 	} else if len(o.Paths) > 0 {
-		return r, &UsageError{Msg: fmt.Sprintf("archive %q holds a single file, and no paths", p.Name), Hint: "leave the paths out"}
+		return r, &UsageError{Msg: fmt.Sprintf("archive %q holds a single file, and no paths", a.Name), Hint: "leave the paths out"}
 	} else {
 		err = a.restoreFile(ctx, env, o, &r)
 	}
@@ -92,11 +74,38 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 	return r, err
 }
 
-// opened is an archive to restore from.
+// opened is an archive that is open for reading.
 type opened struct {
 	picked
 	src         store.Reader
 	kind, codec string
+}
+
+// openArchive opens the archive that from and the rest ask for, see pick. The
+// caller closes its src.
+func openArchive(ctx context.Context, env Env, from, name string, at time.Time) (opened, error) {
+	p, err := pick(ctx, env, from, name, at)
+	if err != nil {
+		return opened{}, err
+	}
+	if p.doubt != nil {
+		env.Log.Warn("the manifest is not used: " + p.doubt.Error())
+	}
+	src, err := p.store.Open(ctx, p.Name)
+	if err != nil {
+		return opened{}, err
+	}
+	a := opened{picked: p, src: src, kind: string(p.name.Kind), codec: p.name.Codec}
+	if p.foreign {
+		isTar := false
+		if a.codec, isTar, err = archive.Detect(ctx, src); err != nil {
+			return opened{}, errors.Join(fmt.Errorf("archive %q: %w", p.Name, err), src.Close())
+		}
+		if a.kind = archive.KindFile; isTar {
+			a.kind = archive.KindDir
+		}
+	}
+	return a, nil
 }
 
 // stream reads all of the archive. With a manifest, on all cores, and no byte
