@@ -31,7 +31,7 @@ func decoder(codec string, r io.Reader) (io.ReadCloser, error) {
 func decoderSize(codec string, r io.Reader, size int) (io.ReadCloser, error) {
 	switch codec {
 	case CodecNone:
-		return io.NopCloser(r), nil
+		return io.NopCloser(bufio.NewReaderSize(r, size)), nil // a tar is read in small pieces
 	case CodecZstd:
 		br, err := notEmpty(bufio.NewReaderSize(r, size))
 		if err != nil {

@@ -77,6 +77,11 @@ func Extract(ctx context.Context, r io.Reader, target string, opt ExtractOptions
 	}
 	defer e.tree.close()
 	e.dirs[""] = &dirState{created: created}
+	if fi, err := e.tree.top.f.Stat(); err == nil {
+		if err := e.openUp("", fi, e.tree.top.f.Chmod); err != nil {
+			return e.report, err
+		}
+	}
 
 	err = walkTar(&progressReader{ctx, r, opt.Progress}, e.entry)
 	if err == nil {

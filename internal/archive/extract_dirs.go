@@ -53,7 +53,7 @@ func (e *extractor) child(in *dirHandle, name, path string) error {
 	case err != nil:
 		return err
 	case fi.IsDir():
-		return e.openUp(in, name, path, fi)
+		return e.openUp(path, fi, func(mode fs.FileMode) error { return in.root.Chmod(name, mode) })
 	case known && st.failed:
 		return errSkipped
 	case known && e.opt.Overwrite && !e.finishing:
@@ -84,12 +84,12 @@ func (e *extractor) mkdir(in *dirHandle, name, path string, known bool) error {
 }
 
 // openUp lets its owner write to a directory. Root needs no leave.
-func (e *extractor) openUp(in *dirHandle, name, path string, fi fs.FileInfo) error {
+func (e *extractor) openUp(path string, fi fs.FileInfo, chmod func(fs.FileMode) error) error {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if e.maker.root || !ok || int(st.Uid) != os.Geteuid() || fi.Mode()&0o700 == 0o700 {
 		return nil
 	}
-	if err := in.root.Chmod(name, fi.Mode()|0o700); err != nil {
+	if err := chmod(fi.Mode() | 0o700); err != nil {
 		return err
 	}
 	e.state(path).opened = fi.Mode()

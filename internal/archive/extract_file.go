@@ -19,7 +19,7 @@ type maker struct {
 	durable                            bool // each file is on the disk before it has its name
 	root                               bool
 	users, groups                      *idCache
-	noXattrs                           map[string]bool // name spaces that the target has no attributes in
+	noXattrs                           map[string]bool // attributes that the target does not know
 	buf                                []byte
 	warn                               func(op, path string, err error)
 }
@@ -176,7 +176,7 @@ func (m *maker) hardLink(in *dirHandle, name, path string, from *dirHandle, old 
 		if fi.IsDir() {
 			return fmt.Errorf("hard link to %q, which is a directory", old)
 		}
-		return unix.Linkat(from.fd(), old, in.fd(), temp, 0)
+		return unix.Linkat(from.fd, old, in.fd, temp, 0)
 	})
 }
 

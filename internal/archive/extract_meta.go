@@ -86,7 +86,7 @@ func (m *maker) applyFile(f *os.File, path string, meta *entryMeta) error {
 // applyDir sets all properties of a directory.
 func (m *maker) applyDir(d *dirHandle, path string, meta *entryMeta) error {
 	m.chown(path, meta, func(uid, gid int) error { return d.f.Chown(uid, gid) }, nil)
-	err := m.setXattrs(path, meta, func(name, value string) error { return fsetxattr(d.fd(), name, []byte(value)) })
+	err := m.setXattrs(path, meta, func(name, value string) error { return fsetxattr(d.fd, name, []byte(value)) })
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (m *maker) applyDir(d *dirHandle, path string, meta *entryMeta) error {
 	if err := m.setTimes(d, ".", path, meta); err != nil {
 		return err
 	}
-	return m.soften("chmod", path, unix.Fchmod(d.fd(), meta.mode))
+	return m.soften("chmod", path, unix.Fchmod(d.fd, meta.mode))
 }
 
 // applyName sets the properties of what can't be opened: a symbolic link, a FIFO, a device node.
@@ -182,10 +182,13 @@ func (m *maker) setXattrs(path string, meta *entryMeta, set func(name, value str
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ENOTSUP) || errors.Is(err, errors.ErrUnsupported):
-			// Once for each kind, not for a million files.
-			space, _, _ := strings.Cut(name, ".")
-			if !m.noXattrs[space] {
-				m.noXattrs[space] = true
+			// Once for each kind, not for a million files. Those of users have any name.
+			kind := name
+			if strings.HasPrefix(name, "user.") {
+				kind = "user"
+			}
+			if !m.noXattrs[kind] {
+				m.noXattrs[kind] = true
 				m.warn("set attribute of", path, fmt.Errorf("%s: not supported here; further ones are not reported", name))
 			}
 		// ext4 says ENOSPC of a value that is larger than the inode has room for.
@@ -212,7 +215,7 @@ func (m *maker) setTimes(in *dirHandle, name, path string, meta *entryMeta) erro
 		m.warn("set times of", path, fmt.Errorf("%v: %w", meta.mtime.UTC(), err))
 		return nil
 	}
-	return m.soften("set times of", path, unix.UtimesNanoAt(in.fd(), name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
+	return m.soften("set times of", path, unix.UtimesNanoAt(in.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
 }
 
 // soften makes a warning of an error, unless it is one that ends the extraction.

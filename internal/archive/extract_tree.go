@@ -16,6 +16,7 @@ import (
 type dirHandle struct {
 	root *os.Root
 	f    *os.File // the same directory, for calls that os.Root does not have
+	fd   int      // of f
 }
 
 func openHandle(root *os.Root) (*dirHandle, error) {
@@ -24,10 +25,8 @@ func openHandle(root *os.Root) (*dirHandle, error) {
 		root.Close()
 		return nil, err
 	}
-	return &dirHandle{root, f}, nil
+	return &dirHandle{root, f, int(f.Fd())}, nil
 }
-
-func (d *dirHandle) fd() int { return int(d.f.Fd()) }
 
 func (d *dirHandle) close() {
 	d.f.Close()

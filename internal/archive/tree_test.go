@@ -242,7 +242,7 @@ func makeTree(t testing.TB, dir string) {
 		ts := []unix.Timespec{unix.NsecToTimespec(at.UnixNano()), unix.NsecToTimespec(at.UnixNano())}
 		noError(t, unix.UtimesNanoAt(unix.AT_FDCWD, p(name), ts, unix.AT_SYMLINK_NOFOLLOW))
 	}
-	for name, mode := range map[string]uint32{"read-only/deep": 0o555, "read-only": 0o500, "sticky": 0o1777, "setgid": 0o2775, "none": 0, "": 0o750} {
+	for name, mode := range map[string]uint32{"read-only/deep": 0o555, "read-only": 0o500, "sticky": 0o1777, "setgid": 0o2775, "none": 0, "": 0o550} {
 		noError(t, unix.Chmod(p(name), mode))
 	}
 }
