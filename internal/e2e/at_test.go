@@ -1,0 +1,142 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// waiting are the lines of atq for jobs that have not been started.
+func waiting(t *testing.T) []string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(tool(t, "atq")) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[len(fields)-2] != "=" {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// TestAt lets the real atd run a chain of jobs, each of which queues the next.
+func TestAt(t *testing.T) {
+	inside(t)
+	need(t, "at", "atd", "atq", "faketime")
+	t.Parallel()
+	t.Run("Chain", atChain)
+	t.Run("Once", atOnce)
+	t.Run("Broken", atBroken)
+	t.Run("DaylightSaving", atDaylightSaving)
+}
+
+func atChain(t *testing.T) {
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 720)
+	p := newProgram(t).on(c)
+	dir := newDir(t)
+	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+	c.daemon(t, "/run/atd.pid", "atd", "-f", "-b", "1")
+	if got := waiting(t); len(got) != 0 {
+		t.Fatalf("queue before install: %q", got)
+	}
+	var in installed
+	p.json(t, &in, "install", "--scheduler", "at", "--time", "30 * * * *", "--keep", "3", source, dest)
+	job := in.Jobs[0]
+	if got := waiting(t); len(got) != 1 {
+		t.Fatalf("queue after install: got %q, want one job", got)
+	}
+
+	found := slots(t, c, dest, 30, 6)
+	if got, want := found[0], job.Next[0]; !got.Equal(want) {
+		t.Errorf("first slot: got %v, want %v", got, want)
+	}
+	consecutive(t, found)
+	waitFor(t, 5*time.Second, "one job in the queue", func() bool { return len(waiting(t)) == 1 })
+
+	p.exits(t, 0, "uninstall", source, dest)
+	waitFor(t, 5*time.Second, "empty queue", func() bool { return strings.TrimSpace(tool(t, "atq")) == "" })
+	if left, err := os.ReadDir(filepath.Join(p.dir(), "jobs")); err != nil || anyINI(left) {
+		t.Errorf("jobs after uninstall: got %v (%v), want none", left, err)
+	}
+	if got := archives(t, dest); len(got) != 3 {
+		t.Errorf("archives under --keep 3: got %q", got)
+	}
+	last := archives(t, dest)
+	time.Sleep(c.lasts(2 * time.Hour))
+	if got := archives(t, dest); strings.Join(got, " ") != strings.Join(last, " ") {
+		t.Errorf("archives two hours after uninstall: got %q, want %q", got, last)
+	}
+}
+
+// atOnce is a single run: the queue is empty after it.
+func atOnce(t *testing.T) {
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 720)
+	p := newProgram(t).on(c)
+	dir := newDir(t)
+	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+	c.daemon(t, "/run/atd.pid", "atd", "-f", "-b", "1")
+	p.exits(t, 0, "install", "--scheduler", "at", "--once", "--time", "+1 hour", source, dest)
+	waitFor(t, c.lasts(2*time.Hour)+20*time.Second, "the one archive", func() bool { return len(archives(t, dest)) == 1 })
+	waitFor(t, 5*time.Second, "empty queue", func() bool { return strings.TrimSpace(tool(t, "atq")) == "" })
+}
+
+// atBroken is a job whose backups fail, which must not break the chain: the next
+// run is in the queue, and when the source is back, so are the backups.
+func atBroken(t *testing.T) {
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 720)
+	p := newProgram(t).on(c)
+	dir := newDir(t)
+	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+	c.daemon(t, "/run/atd.pid", "atd", "-f", "-b", "1")
+	var in installed
+	p.json(t, &in, "install", "--scheduler", "at", "--time", "30 * * * *", source, dest)
+	if err := os.Rename(source, source+".away"); err != nil {
+		t.Fatal(err)
+	}
+	history := filepath.Join(p.dir(), "state", in.Jobs[0].ID, "history.jsonl")
+	waitFor(t, c.lasts(4*time.Hour)+20*time.Second, "two failed runs in the history", func() bool {
+		text, err := os.ReadFile(history)
+		return err == nil && strings.Count(string(text), `"result":"failed"`) >= 2
+	})
+	if got := archives(t, dest); len(got) != 0 {
+		t.Errorf("archives of a source that is away: %q", got)
+	}
+	if err := os.Rename(source+".away", source); err != nil {
+		t.Fatal(err)
+	}
+	slots(t, c, dest, 30, 1)
+	p.exits(t, 0, "uninstall", in.Jobs[0].ID)
+}
+
+// atDaylightSaving has a job at a time that the clock skips in one of its nights:
+// it runs then, too, once, and at its old time the night after.
+func atDaylightSaving(t *testing.T) {
+	c := newClock(time.Date(2027, 3, 27, 0, 50, 0, 0, time.UTC), 7200)
+	p := newProgram(t).on(c)
+	p.env = append(p.env, "TZ=Europe/Berlin")
+	dir := newDir(t)
+	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+	c.daemon(t, "/run/atd.pid", "atd", "-f", "-b", "1")
+	p.exits(t, 0, "install", "--scheduler", "at", "--time", "2:30am", source, dest)
+	waitFor(t, c.lasts(52*time.Hour)+30*time.Second, "three archives", func() bool { return len(archives(t, dest)) >= 3 })
+	p.exits(t, 0, "uninstall", "--all")
+	// 02:30 CET; no 02:30, but 03:00 CEST; 02:30 CEST
+	want := []string{"2027-03-27T01:30", "2027-03-28T01:00", "2027-03-29T00:30"}
+	for i, name := range archives(t, dest) {
+		got := timeOf(t, name)
+		slot, err := time.Parse("2006-01-02T15:04", want[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if late := got.Sub(slot); late < 0 || late > 6*time.Hour {
+			t.Errorf("archive %d: got %s, want it soon after %s", i, got.Format(time.RFC3339), want[i])
+		}
+	}
+}

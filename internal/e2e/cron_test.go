@@ -1,0 +1,126 @@
+//go:build linux
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An installed is what install --json prints, as far as the tests ask for it.
+type installed struct {
+	Jobs []struct {
+		ID        string      `json:"id"`
+		Scheduler string      `json:"scheduler"`
+		Next      []time.Time `json:"next"`
+		Line      string      `json:"line"`
+		Path      string      `json:"path"`
+		Why       string      `json:"why"`
+	} `json:"jobs"`
+}
+
+// foreign is a crontab with all that an editor of crontabs likes to break.
+const foreign = `# my jobs, do not touch
+
+
+MAILTO=""
+  SPACED = "a value"  
+# '/usr/local/bin/tinybackup' run --job 3f2a91c0
+30 4 1 1 *	/bin/true	with tabs # and a comment
+0 0 1 1 * echo 100\% "grün" > /dev/null
+#0 0 1 1 * '/usr/local/bin/tinybackup' run --job 3f2a91c0
+0 0 1 1 * /bin/echo tinybackup run --job 3f2a91c0 is not ours
+@yearly /bin/true
+   # indented, and no empty line follows`
+
+// crontab is the text of root's crontab.
+func crontab(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("crontab", "-l").Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+func setCrontab(t *testing.T, text string) {
+	t.Helper()
+	cmd := exec.Command("crontab", "-")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("crontab: %v\n%s", err, out)
+	}
+}
+
+// TestCron lets the real cron run a job hour by hour, from install to uninstall,
+// as root has it: in the default directories.
+func TestCron(t *testing.T) {
+	inside(t)
+	need(t, "cron", "crontab", "faketime")
+	t.Parallel()
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 720)
+	p := (&program{home: "/root"}).on(c)
+	dir := newDir(t)
+	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+
+	setCrontab(t, c.env()+"\n"+foreign+"\n")
+	before := crontab(t)
+	c.daemon(t, "/run/crond.pid", "cron", "-f", "-L", "0")
+	time.Sleep(1200 * time.Millisecond) // cron compares whole seconds to see that a table has changed
+
+	var in installed
+	p.json(t, &in, "install", "--scheduler", "cron", "--time", "30 * * * *", "--keep", "3", source, dest)
+	job := in.Jobs[0]
+	line := "30 * * * * '" + p.path + "' run --job " + job.ID
+	if got, want := crontab(t), before+line+"\n"; got != want {
+		t.Fatalf("crontab after install: got %q, want %q", got, want)
+	}
+	if job.Line != line {
+		t.Errorf("line: got %q, want %q", job.Line, line)
+	}
+	if want := "/etc/tinybackup/jobs/" + job.ID + ".ini"; job.Path != want {
+		t.Errorf("job file: got %q, want %q", job.Path, want)
+	}
+
+	found := slots(t, c, dest, 30, 6)
+	if got, want := found[0], job.Next[0]; !got.Equal(want) {
+		t.Errorf("first slot: got %v, want %v", got, want)
+	}
+	consecutive(t, found)
+
+	p.exits(t, 0, "uninstall", job.ID)
+	if got := crontab(t); got != before {
+		t.Errorf("crontab after uninstall: got %q, want %q", got, before)
+	}
+	if left, err := os.ReadDir("/etc/tinybackup/jobs"); err != nil || anyINI(left) {
+		t.Errorf("jobs after uninstall: got %v (%v), want none", left, err)
+	}
+	if got := archives(t, dest); len(got) != 3 {
+		t.Errorf("archives under --keep 3: got %q", got)
+	}
+	if got := partials(t, dest); len(got) != 0 {
+		t.Errorf("left in the destination: %q", got)
+	}
+	toolIn(t, dest, "sha256sum", "--quiet", "-c", "SHA256SUMS")
+
+	// An uninstalled job does not come back.
+	last := archives(t, dest)
+	time.Sleep(c.lasts(2 * time.Hour))
+	if got := archives(t, dest); strings.Join(got, " ") != strings.Join(last, " ") {
+		t.Errorf("archives two hours after uninstall: got %q, want %q", got, last)
+	}
+}
+
+func anyINI(entries []os.DirEntry) bool {
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".ini") {
+			return true
+		}
+	}
+	return false
+}
