@@ -89,7 +89,7 @@ func (l *Local) List(ctx context.Context) ([]Object, error) {
 	objects := []Object{}
 	shares := sharesBlocks(l.dir)
 	for _, e := range entries {
-		if !e.Type().IsRegular() || e.Name() == sumsName {
+		if e.Name() == sumsName {
 			continue
 		}
 		info, err := e.Info()

@@ -170,7 +170,6 @@ func (p *pending) finish() error {
 	if info.Size() != p.size {
 		return p.fail("sync", fmt.Errorf("the file has %d bytes, not the %d written", info.Size(), p.size))
 	}
-	p.l.calls.drop(p.f, 0)
 	if p.pin, _, err = openRegular(p.partial); err != nil {
 		return p.fail("open", err)
 	}

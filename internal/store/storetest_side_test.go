@@ -72,9 +72,10 @@ func testSumsAtOnce(t *testing.T, s Store) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		name := fmt.Sprintf("a%d", i)
-		want[name] = digestOf([]byte(name))
+		last := digestOf([]byte(name))
+		want[name] = last
 		wg.Go(func() {
-			for _, digest := range []string{digestOf(nil), want[name]} {
+			for _, digest := range []string{digestOf(nil), last} {
 				if err := s.SetSums(ctx, map[string]string{name: digest}, nil); err != nil {
 					t.Error(err)
 				}
