@@ -96,6 +96,13 @@ func (w *warnings) say(text string) {
 	w.env.Log.Warn(text)
 }
 
+// again forgets the warnings so far.
+func (w *warnings) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.first, w.count, w.incomplete = nil, 0, false
+}
+
 // into puts the warnings into a report.
 func (w *warnings) into(r *Report) {
 	w.mu.Lock()

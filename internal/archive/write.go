@@ -1,11 +1,9 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -223,103 +221,6 @@ func (w *writer) finish(ctx context.Context) (*Result, error) {
 	return &w.result, nil
 }
 
-// make finds the frame in the previous archive, or reads and compresses it.
-func (w *writer) make(c compressor, t *task) error {
-	key := w.keys.key(t.plan)
-	if path, ok := t.plan.first(); ok && w.tar != nil {
-		t.frame.First = w.tar.name(path)
-	}
-	if w.previous != nil && w.src.Kind != source.Device {
-		if i, ok := w.previous.withKey(key, t.index); ok && w.previous.trusts(t.plan) && t.plan.linksHold() {
-			t.entries = t.plan.claim()
-			return w.reuse(t, i, key)
-		}
-	}
-	rawp := getBuffer(&w.raws, int(w.FrameSize)+int(w.FrameSize)/8)
-	defer w.raws.Put(rawp)
-	raw, doubtful, err := w.appendPlan((*rawp)[:0], t)
-	*rawp = raw
-	if err != nil {
-		return err
-	}
-	if doubtful || w.src.Kind == source.Device {
-		key = [32]byte{} // nothing is to find it by what it should have held
-	}
-	t.read = true
-	t.frame.Raw = int64(len(raw))
-	t.frame.Key = key
-	t.frame.Content = sha256.Sum256(raw)
-	if w.previous != nil {
-		if i, ok := w.previous.withContent(t.frame.Content, t.index); ok {
-			return w.reuse(t, i, key)
-		}
-	}
-	return w.compress(c, t, raw)
-}
-
-// reuse makes the frame that of the previous archive.
-func (w *writer) reuse(t *task, i int, key [32]byte) error {
-	old := w.previous.manifest.Frames[i]
-	t.reused = i
-	t.frame = Frame{Len: old.Len, Raw: old.Raw, SHA256: old.SHA256, Key: key, Content: old.Content, First: t.frame.First}
-	if w.diverged.Load() {
-		var err error
-		t.out, err = w.load(i)
-		return err
-	}
-	return nil
-}
-
-func (w *writer) compress(c compressor, t *task, raw []byte) error {
-	t.out = getBuffer(&w.outs, len(raw)/2)
-	out, err := w.zeros.appendFrame(c, (*t.out)[:0], raw)
-	if err != nil {
-		return fmt.Errorf("compress with %s: %w", w.Codec, err)
-	}
-	if w.Decode && len(out) > 0 {
-		if err := decodesTo(w.Codec, out, raw); err != nil {
-			return fmt.Errorf("compress with %s: decoding gives something else: %w", w.Codec, err)
-		}
-	}
-	out = w.padding.append(out)
-	*t.out = out
-	t.frame.Len = int64(len(out))
-	t.frame.SHA256 = sha256.Sum256(out)
-	return nil
-}
-
-// appendPlan appends the frame's bytes before compression. They are doubtful if
-// anything was warned of, so that the next run tries again.
-func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err error) {
-	warn := func(x source.Warning) {
-		doubtful = true
-		w.Warn(x)
-	}
-	for _, s := range t.plan.segments {
-		if w.tar == nil {
-			if _, err := s.Entry.Content(); err != nil {
-				return raw, doubtful, fmt.Errorf("open %q: %w", w.src.Path, err)
-			}
-			raw = s.AppendRaw(raw, warn)
-			t.entries = 1
-			continue
-		}
-		var n int
-		raw, n, err = w.tar.appendSegment(raw, s, warn)
-		if err != nil {
-			return raw, doubtful, err
-		}
-		t.entries += n
-		if s.First && s.Entry.LinkedTo() != "" && !t.plan.linkHolds(s) {
-			doubtful = true
-		}
-	}
-	if w.tar != nil && t.plan.end {
-		raw = append(raw, tarEnd...)
-	}
-	return raw, doubtful, nil
-}
-
 // take puts the next frame into the archive.
 func (w *writer) take(ctx context.Context, t *task) error {
 	m := w.result.Manifest
@@ -391,74 +292,4 @@ func (w *writer) manifest() *Manifest {
 		m.File.Xattrs[name] = []byte(value)
 	}
 	return m
-}
-
-func getBuffer(pool *sync.Pool, size int) *[]byte {
-	if b, ok := pool.Get().(*[]byte); ok {
-		return b
-	}
-	b := make([]byte, 0, size)
-	return &b
-}
-
-// decodesTo compares what a frame decodes to with what it was made of. Only a
-// fault of the compressor, or of this machine's memory, makes them differ.
-func decodesTo(codec string, frame, raw []byte) error {
-	d, err := decoder(codec, bytes.NewReader(frame))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := d.Read(buf)
-		if n > len(raw) || !bytes.Equal(buf[:n], raw[:n]) {
-			return errors.New("other bytes")
-		}
-		raw = raw[n:]
-		if err == io.EOF && len(raw) == 0 {
-			return nil
-		}
-		if err != nil {
-			return noEOF(err)
-		}
-	}
-}
-
-// zeroFrames keeps the frame that a run of zeros became: holes and free space
-// are many frames of the same zeros, and compressing them is most of the work.
-type zeroFrames struct {
-	mu     sync.Mutex
-	length int
-	frame  []byte
-}
-
-func (z *zeroFrames) appendFrame(c compressor, dst, raw []byte) ([]byte, error) {
-	if !allZero(raw) {
-		return c.appendFrame(dst, raw)
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.frame == nil || z.length != len(raw) {
-		frame, err := c.appendFrame(nil, raw)
-		if err != nil {
-			return dst, err
-		}
-		z.length, z.frame = len(raw), frame
-	}
-	return append(dst, z.frame...), nil
-}
-
-// zeroBlock is compared against: bytes.Equal is some ten times as fast as a loop.
-var zeroBlock = make([]byte, 64<<10)
-
-func allZero(b []byte) bool {
-	for len(b) > 0 {
-		n := min(len(b), len(zeroBlock))
-		if !bytes.Equal(b[:n], zeroBlock[:n]) {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
 }
