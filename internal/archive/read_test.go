@@ -3,104 +3,17 @@ package archive
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 )
 
 var testCodecs = []string{CodecZstd, CodecXZ, CodecGzip, CodecNone}
-
-// needTools skips the test if a program is not there.
-func needTools(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
-		}
-	}
-}
-
-// noError fails the test for an error.
-func noError(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		_, _, line, _ := runtime.Caller(1)
-		t.Fatalf("line %d: %v", line, err)
-	}
-}
-
-// newReader is short for bytes.NewReader.
-func newReader(b []byte) io.Reader { return bytes.NewReader(b) }
-
-// pipe runs a program on input and returns its output.
-func pipe(t testing.TB, input []byte, name string, args ...string) []byte {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Stdin = bytes.NewReader(input)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, &stderr)
-	}
-	return out
-}
-
-// compress compresses with the program of that codec.
-func compress(t testing.TB, codec string, raw []byte, args ...string) []byte {
-	t.Helper()
-	if codec == CodecNone {
-		return raw
-	}
-	needTools(t, codec)
-	return pipe(t, raw, codec, append([]string{"-q", "-c"}, args...)...)
-}
-
-// makeArchive compresses raw in frames of size bytes each, and makes the manifest.
-func makeArchive(t testing.TB, kind, codec string, raw []byte, size int) ([]byte, *Manifest) {
-	t.Helper()
-	m := &Manifest{Version: ManifestVersion, Kind: kind, Codec: codec}
-	var all []byte
-	for piece := range slices.Chunk(raw, size) {
-		frame := compress(t, codec, piece)
-		m.Frames = append(m.Frames, Frame{Off: int64(len(all)), Len: int64(len(frame)), Raw: int64(len(piece)),
-			SHA256: sha256.Sum256(frame), Content: sha256.Sum256(piece)})
-		all = append(all, frame...)
-	}
-	m.Raw, m.Size = int64(len(raw)), int64(len(all))
-	sum := sha256.Sum256(all)
-	m.SHA256 = hex.EncodeToString(sum[:])
-	return all, m
-}
-
-// sample returns bytes that compress somewhat, the same for the same seed.
-func sample(n int, seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 1))
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = "etaoin shrdlu\n\x00\xff"[r.IntN(16)]
-	}
-	return b
-}
-
-func readAll(src Source, codec string) ([]byte, error) {
-	r, err := NewReader(context.Background(), codec, src)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
-}
 
 func TestReaderReadsConcatenatedFrames(t *testing.T) {
 	t.Parallel()
@@ -298,96 +211,6 @@ func TestReaderStopsWithContext(t *testing.T) {
 				t.Errorf("%s, %s: got %v after %d more bytes, want %v", codec, name, err, n, why)
 			}
 			r.Close()
-		}
-	}
-}
-
-func TestFrameReaderReadsARange(t *testing.T) {
-	t.Parallel()
-	raw := sample(100_000, 8)
-	data, m := makeArchive(t, KindFile, CodecZstd, raw, 10_000)
-	for first := range 11 {
-		for last := first; last <= 10; last++ {
-			r, err := NewFrameReader(context.Background(), bytes.NewReader(data), m, first, last)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(r)
-			if err != nil || !bytes.Equal(got, raw[first*10_000:last*10_000]) {
-				t.Errorf("frames %d to %d: %d bytes, %v", first, last, len(got), err)
-			}
-			r.Close()
-		}
-	}
-	if _, err := NewFrameReader(context.Background(), bytes.NewReader(data), m, 0, 11); err == nil {
-		t.Error("frames 0 to 11 of 10: no error")
-	}
-	// Closed early, it must not hang.
-	r, _ := NewFrameReader(context.Background(), bytes.NewReader(data), m, 0, 10)
-	r.Close()
-}
-
-// TestFrameReaderPassesOverPadding: a frame may hold more than one, as long as it makes the bytes the manifest says.
-func TestFrameReaderPassesOverPadding(t *testing.T) {
-	t.Parallel()
-	raw := sample(1000, 10)
-	for codec, pad := range map[string]string{CodecZstd: "\x5a\x2a\x4d\x18\x03\x00\x00\x00abc", CodecXZ: "\x00\x00\x00\x00", CodecGzip: string(compress(t, CodecGzip, nil))} {
-		frame := append(compress(t, codec, raw), pad...)
-		m := &Manifest{Codec: codec, Frames: []Frame{{Len: int64(len(frame)), Raw: 1000, SHA256: sha256.Sum256(frame)}}}
-		r, err := NewFrameReader(context.Background(), bytes.NewReader(frame), m, 0, 1)
-		noError(t, err)
-		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, raw) {
-			t.Errorf("%s: %d bytes, %v", codec, len(got), err)
-		}
-		r.Close()
-	}
-}
-
-func TestFrameReaderChecksBeforeItGives(t *testing.T) {
-	t.Parallel()
-	raw := sample(100_000, 9)
-	for _, codec := range testCodecs {
-		data, m := makeArchive(t, KindFile, codec, raw, 10_000)
-		data[m.Frames[4].Off+m.Frames[4].Len/2] ^= 1
-		r, _ := NewFrameReader(context.Background(), bytes.NewReader(data), m, 0, 10)
-		got, err := io.ReadAll(r)
-		r.Close()
-		var damage *DamageError
-		if !errors.As(err, &damage) || damage.Frame != 4 || damage.Off != m.Frames[4].Off {
-			t.Errorf("%s: got %v, want damage of frame 4", codec, err)
-		}
-		if !bytes.Equal(got, raw[:40_000]) {
-			t.Errorf("%s: %d bytes before the damage, want 40000 good ones", codec, len(got))
-		}
-		// A manifest that lies about the length.
-		for _, more := range []int64{-1, 1} {
-			data, m := makeArchive(t, KindFile, codec, raw, 10_000)
-			m.Frames[9].Raw += more
-			r, _ := NewFrameReader(context.Background(), bytes.NewReader(data), m, 0, 10)
-			if _, err := io.Copy(io.Discard, r); !errors.As(err, &damage) || damage.Frame != 9 || !strings.Contains(err.Error(), "the manifest says") {
-				t.Errorf("%s, %+d raw bytes: got %v", codec, more, err)
-			}
-			r.Close()
-		}
-	}
-}
-
-// TestFrameReaderMemory: a few bytes that decode to a lot take no more memory than the manifest speaks of.
-func TestFrameReaderMemory(t *testing.T) {
-	needTools(t, "zstd", "xz", "gzip")
-	zeros := make([]byte, 200<<20)
-	for _, codec := range []string{CodecZstd, CodecXZ, CodecGzip} {
-		frame := compress(t, codec, zeros, "-1")
-		m := &Manifest{Codec: codec, Frames: []Frame{{Len: int64(len(frame)), Raw: 1000, SHA256: sha256.Sum256(frame)}}}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		r, err := NewFrameReader(context.Background(), bytes.NewReader(frame), m, 0, 1)
-		noError(t, err)
-		_, err = io.ReadAll(r)
-		r.Close()
-		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; n > 50<<20 || err == nil {
-			t.Errorf("%s: took %d bytes of memory, error %v", codec, n, err)
 		}
 	}
 }
