@@ -51,6 +51,9 @@ func hooked(real fileCalls, before, after func(op, path string) error) fileCalls
 			return around("flush", f.Name(), func() error { return real.flush(f, off, n, wait) })
 		},
 		drop: real.drop,
+		clone: func(to, from *os.File, off, n, at int64) error {
+			return around("clone", to.Name(), func() error { return real.clone(to, from, off, n, at) })
+		},
 		sync: func(f *os.File) error {
 			return around("sync", f.Name(), func() error { return real.sync(f) })
 		},

@@ -1,10 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -301,79 +299,5 @@ func TestAttributes(t *testing.T) {
 	wantNames(t, l, "a-1", "a-2", "a-3")
 	if left := leftovers(dir); len(left) > 0 {
 		t.Errorf("left behind %q", left)
-	}
-}
-
-// Bytes that were written well and are bad on the disk: what Settle returns is what the
-// disk has. The cache of the kernel still has the good ones when it is called.
-func TestReadBackIsFromDisk(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	image, dir := mountImage(t, "ext4", 64<<20, "rw")
-	l := openDir(t, dir)
-	data := randomBytes(3, 1<<20)
-	damaged := false
-	l.calls = hooked(l.calls, nothing, func(op, path string) error {
-		if op == "sync" && strings.HasSuffix(path, partialSuffix) {
-			damaged = damage(t, image, data[500_000:504_096])
-		}
-		return nil
-	})
-	p := create(t, l, "a")
-	defer p.Close()
-	p.Write(data)
-	got := settle(t, p)
-	if !damaged {
-		t.Fatal("the bytes were not found in the image")
-	}
-	if bytes.Equal(got, data) {
-		t.Error("Settle returned the bytes that were written, not those on the disk")
-	}
-	if len(got) != len(data) || !bytes.Equal(got[:400_000], data[:400_000]) {
-		t.Errorf("Settle: got %d bytes, not those around the damage", len(got))
-	}
-}
-
-// Writing does not fill the cache, settling empties it, reading back leaves nothing.
-func TestCache(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	_, dir := mountImage(t, "ext4", 256<<20, "rw")
-	l := openDir(t, dir)
-	p := create(t, l, "a")
-	defer p.Close()
-	data := randomBytes(5, 1<<20)
-	const size = 128 << 20
-	most := int64(0)
-	for range size >> 20 {
-		if _, err := p.Write(data); err != nil {
-			t.Fatal(err)
-		}
-		most = max(most, cached(t, l.side("a.partial")))
-	}
-	if want := int64(3 * paceBytes); most > want || most == 0 {
-		t.Errorf("cached while writing: got %d MiB, want at most %d", most>>20, want>>20)
-	}
-	r, err := p.Settle()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := cached(t, l.side("a.partial")); got != 0 {
-		t.Errorf("cached after Settle: got %d bytes, want none", got)
-	}
-	n, err := io.Copy(io.Discard, r)
-	if err != nil || n != size {
-		t.Errorf("read back: got %d, %v; want %d", n, err, size)
-	}
-	if got := cached(t, l.side("a.partial")); got > 2*paceBytes {
-		t.Errorf("cached while reading: got %d MiB, want at most %d", got>>20, 2*paceBytes>>20)
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
-	if got := cached(t, l.side("a.partial")); got != 0 {
-		t.Errorf("cached after reading back: got %d bytes, want none", got)
 	}
 }

@@ -2,13 +2,11 @@ package store
 
 import (
 	"bytes"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,66 +85,4 @@ func mountImage(t *testing.T, kind string, size int64, options string) (image, d
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return image, dir
-}
-
-// damage flips the given bytes wherever they are in the file.
-func damage(t *testing.T, path string, pattern []byte) bool {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Error(err)
-		return false
-	}
-	defer f.Close()
-	all, err := io.ReadAll(f)
-	if err != nil {
-		t.Error(err)
-		return false
-	}
-	// A block of the file is contiguous on the disk, and blocks are 1 KiB or more.
-	at := bytes.Index(all, pattern[1024:2048])
-	if at < 0 {
-		return false
-	}
-	_, err = f.WriteAt(make([]byte, 1024), int64(at))
-	return err == nil
-}
-
-// cached returns how many bytes of a file the kernel has in its cache: mincore(2).
-func cached(t *testing.T, path string) int64 {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Size() == 0 {
-		return 0
-	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Munmap(mem)
-	page := os.Getpagesize()
-	resident := make([]byte, (len(mem)+page-1)/page)
-	if err := mincore(mem, resident); err != nil {
-		t.Fatal(err)
-	}
-	n := int64(0)
-	for _, r := range resident {
-		n += int64(r&1) * int64(page)
-	}
-	return n
-}
-
-func mincore(mem, resident []byte) error {
-	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)), uintptr(unsafe.Pointer(&resident[0])))
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }

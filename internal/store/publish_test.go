@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -152,4 +153,51 @@ func TestCleaningUpFails(t *testing.T) {
 	if !slices.Equal(got, []string{"b.partial"}) {
 		t.Errorf("Sweep: got %q, want what it did remove", got)
 	}
+}
+
+// A second name that is not durable is taken back; a file system without any says so.
+func TestLinkFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		op   string
+		err  syscall.Errno
+		want error
+	}{
+		{"sync", syscall.EIO, syscall.EIO},
+		{"link", syscall.ENOSPC, syscall.ENOSPC},
+		{"link", syscall.EPERM, errors.ErrUnsupported},
+		{"link", syscall.EMLINK, errors.ErrUnsupported},
+	} {
+		l := openDir(t, t.TempDir())
+		put(t, l, "a", []byte("a"))
+		l.calls = hooked(l.calls, func(op, path string) error {
+			if op == c.op {
+				return c.err
+			}
+			return nil
+		}, nothing)
+		wantIs(t, "Link", l.Link(t.Context(), "a", "b"), c.want)
+		wantNames(t, l, "a")
+		wantArchive(t, l, "a", []byte("a"))
+	}
+}
+
+// Sharing blocks that fails, other than for want of being possible, is a write error.
+func TestCopyRangeFails(t *testing.T) {
+	t.Parallel()
+	l := openDir(t, t.TempDir())
+	put(t, l, "a", make([]byte, 8192))
+	r, err := l.Open(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	l.calls.clone = func(to, from *os.File, off, n, at int64) error { return syscall.ENOSPC }
+	p := create(t, l, "b")
+	wantIs(t, "CopyRange", second(p.CopyRange(r, 0, 4096)), syscall.ENOSPC)
+	wantIs(t, "Commit", p.Commit(), syscall.ENOSPC)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	wantNames(t, l, "a")
 }

@@ -49,7 +49,7 @@ func (l *Local) ShareUnit(ctx context.Context) int64 {
 		return 0
 	}
 	unit := blockSize(l.dir)
-	a, err := l.probe()
+	a, err := unnamed(l.side(""))
 	if err != nil {
 		return 0
 	}
@@ -57,7 +57,7 @@ func (l *Local) ShareUnit(ctx context.Context) int64 {
 	if _, err := a.Write(make([]byte, unit)); err != nil {
 		return 0
 	}
-	b, err := l.probe()
+	b, err := unnamed(l.side(""))
 	if err != nil {
 		return 0
 	}
@@ -66,16 +66,6 @@ func (l *Local) ShareUnit(ctx context.Context) int64 {
 		return 0
 	}
 	return unit
-}
-
-// probe creates a file of a name that nobody else has: two series may ask at once.
-// One that a killed run leaves has no name any more: it is removed while it is open.
-func (l *Local) probe() (*os.File, error) {
-	f, err := os.CreateTemp(l.side(""), "probe-*"+tempSuffix)
-	if err != nil {
-		return nil, err
-	}
-	return f, l.calls.remove(f.Name())
 }
 
 // CopyRange implements Pending.

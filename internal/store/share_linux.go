@@ -37,6 +37,12 @@ func blockSize(dir string) int64 {
 	return int64(st.Bsize)
 }
 
+// unnamed creates a file without a name in dir: nobody else meets it, and a killed run
+// leaves nothing of it (open(2), O_TMPFILE).
+func unnamed(dir string) (*os.File, error) {
+	return os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, filePerm)
+}
+
 // clone makes n bytes of to, from at on, share the blocks of from's, from off on:
 // ioctl_ficlonerange(2).
 func clone(to, from *os.File, off, n, at int64) error {
@@ -69,11 +75,11 @@ const (
 // sharedBytes returns how many bytes of a file are in blocks that other files have
 // too (Documentation/filesystems/fiemap.rst).
 func sharedBytes(path string) (int64, error) {
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
+	defer f.Close() // only read from
 	shared := int64(0)
 	var m fiemap
 	for {

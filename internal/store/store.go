@@ -129,7 +129,7 @@ type Pending interface {
 	// CopyRange appends n bytes of src, a Reader of the same store, from off on, in
 	// such a way that both files share them. It returns false if it can't, and has
 	// done nothing then: ranges that are no whole blocks of ShareUnit, on both sides,
-	// are never shared.
+	// are not shared, but for the last bytes of src, which may be.
 	CopyRange(src io.ReaderAt, off, n int64) (bool, error)
 
 	// Settle ends the writing, makes the bytes durable and returns them as read

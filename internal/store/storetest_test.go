@@ -39,6 +39,8 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 		{"lock waits", testLockWaits},
 		{"sweep", testSweep},
 		{"free", testFree},
+		{"link", testLink},
+		{"copy range", testCopyRange},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"testing"
+)
+
+func testLink(t *testing.T, s Store) {
+	ctx := t.Context()
+	put(t, s, "a", []byte("a"))
+	err := s.Link(ctx, "a", "b")
+	if errors.Is(err, errors.ErrUnsupported) {
+		wantNames(t, s, "a")
+		return // as documented
+	}
+	if err != nil {
+		t.Fatalf("Link: %v", err)
+	}
+	wantNames(t, s, "a", "b")
+	wantArchive(t, s, "b", []byte("a"))
+	objects, err := s.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if o.Own != 0 {
+			t.Errorf("%s of two names: got %d bytes of its own, want none", o.Name, o.Own)
+		}
+	}
+	put(t, s, "c", []byte("c"))
+	wantIs(t, "Link to a name taken", s.Link(ctx, "a", "c"), fs.ErrExist)
+	wantIs(t, "Link of nothing", s.Link(ctx, "none", "d"), fs.ErrNotExist)
+	for _, name := range []string{"", "a/b", "SHA256SUMS", ".tinybackup"} {
+		for _, err := range []error{s.Link(ctx, "a", name), s.Link(ctx, name, "d")} {
+			if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+				t.Errorf("Link with %q: got %v, want a refusal of the name", name, err)
+			}
+		}
+	}
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	wantIs(t, "Link when cancelled", s.Link(cancelled, "a", "d"), context.Canceled)
+	if err := s.Remove(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	wantNames(t, s, "b", "c")
+	wantArchive(t, s, "b", []byte("a"))
+	wantArchive(t, s, "c", []byte("c"))
+}
+
+// Shared or not, an archive that is put together from another one has the right bytes.
+func testCopyRange(t *testing.T, s Store) {
+	unit := s.ShareUnit(t.Context())
+	step := max(unit, 4096)
+	data := randomBytes(11, int(20*step)+77)
+	put(t, s, "old", data)
+	old, err := s.Open(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	p := create(t, s, "new")
+	defer p.Close()
+	var want []byte
+	for _, piece := range []struct {
+		src    io.ReaderAt
+		off, n int64
+		shared bool // if the store shares at all
+	}{
+		{old, 0, 3 * step, true},
+		{old, 5 * step, step, true},
+		{old, 0, 3 * step, true},
+		{old, 1, step, false},
+		{old, 0, 0, false},
+		{old, 7, 93, false},
+		{old, step, step, false}, // would begin within a block of the new one
+		{old, 4 * step, step - 93, false},
+		{bytes.NewReader(data), 2 * step, step, false},
+		{old, 6 * step, 4 * step, true},
+	} {
+		ok, err := p.CopyRange(piece.src, piece.off, piece.n)
+		if err != nil || ok != (unit > 0 && piece.shared) {
+			t.Errorf("CopyRange of %d from %d to %d: got %v, %v", piece.n, piece.off, len(want), ok, err)
+		}
+		bytes := data[piece.off : piece.off+piece.n]
+		if !ok {
+			if _, err := p.Write(bytes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want = append(want, bytes...)
+	}
+	if got := settle(t, p); !bytes.Equal(got, want) {
+		t.Errorf("settled: got %d bytes that differ from the %d put together", len(got), len(want))
+	}
+	if ok, err := p.CopyRange(old, 0, step); ok || err == nil {
+		t.Errorf("CopyRange after Settle: got %v, %v; want an error", ok, err)
+	}
+	if err := p.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	// They share no fate.
+	if err := s.Remove(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	wantArchive(t, s, "new", want)
+}
