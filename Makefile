@@ -51,7 +51,8 @@ staticcheck:
 	$(STATICCHECK) -tags testclock ./...
 
 man:
-	mandoc -T lint -W style man/tinybackup.1
+	@# mandoc also misses pages in its database, which a fresh machine has not built.
+	@bad="$$(mandoc -T lint -W style man/tinybackup.1 2>&1 | grep -v 'outdated mandoc.db' || true)"; [ -z "$$bad" ] || { echo "$$bad"; exit 1; }
 
 # Every platform builds, and none is too large.
 cross:
