@@ -100,4 +100,3 @@ func TestFrameReaderMemory(t *testing.T) {
 		}
 	}
 }
-

@@ -94,4 +94,3 @@ func readAll(src Source, codec string) ([]byte, error) {
 	defer r.Close()
 	return io.ReadAll(r)
 }
-
