@@ -7,8 +7,6 @@ import (
 	"hash"
 	"hash/fnv"
 
-	"golang.org/x/sys/unix"
-
 	"tinybackup/internal/source"
 )
 
@@ -242,9 +240,7 @@ func (k *keyer) key(p *plan) [32]byte {
 			writeString(h, k.tar.owners.user(e.UID))
 			writeString(h, k.tar.owners.group(e.GID))
 		}
-		if e.Type() == unix.S_IFREG {
-			writeString(h, e.LinkedTo())
-		}
+		writeString(h, e.LinkedTo())
 	}
 	put(flags(p.end, false))
 	return [32]byte(h.Sum(nil))

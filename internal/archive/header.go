@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,9 +42,6 @@ type tarEncoder struct {
 // is left out, with a warning. The count is of entries that start.
 func (t *tarEncoder) appendSegment(buf []byte, s source.Segment, warn func(source.Warning)) ([]byte, int, error) {
 	e := s.Entry
-	if e.Type() != unix.S_IFREG {
-		return t.appendHeaderOnly(buf, e, warn)
-	}
 	if s.First {
 		if first, ok := e.HardLink(); ok {
 			h := t.header(e, e.Stat, tar.TypeLink)
@@ -51,6 +49,9 @@ func (t *tarEncoder) appendSegment(buf []byte, s source.Segment, warn func(sourc
 			buf, err := appendHeader(buf, h)
 			return buf, 1, err
 		}
+	}
+	if e.Type() != unix.S_IFREG {
+		return t.appendHeaderOnly(buf, e, warn)
 	}
 	c, err := e.Content()
 	if err != nil {
@@ -118,6 +119,7 @@ func (t *tarEncoder) appendHeaderOnly(buf []byte, e *source.Entry, warn func(sou
 	case tar.TypeSymlink:
 		target, err := e.Target()
 		if err != nil {
+			e.LeftOut()
 			warn(source.Problem(e.Path, err))
 			return buf, 0, nil
 		}
@@ -127,6 +129,7 @@ func (t *tarEncoder) appendHeaderOnly(buf []byte, e *source.Entry, warn func(sou
 	}
 	addXattrs(h, e, warn)
 	buf, err := appendHeader(buf, h)
+	e.Stored()
 	return buf, 1, err
 }
 
@@ -152,6 +155,10 @@ func (t *tarEncoder) header(e *source.Entry, st source.Stat, flag byte) *tar.Hea
 	return h
 }
 
+// xattrKey writes the name of an attribute as GNU tar does: a record's key ends at
+// its first "=".
+var xattrKey = strings.NewReplacer("%", "%25", "=", "%3D")
+
 func addXattrs(h *tar.Header, e *source.Entry, warn func(source.Warning)) {
 	all, err := e.Xattrs()
 	if err != nil {
@@ -163,7 +170,7 @@ func addXattrs(h *tar.Header, e *source.Entry, warn func(source.Warning)) {
 		if h.PAXRecords == nil {
 			h.PAXRecords = map[string]string{}
 		}
-		h.PAXRecords[xattrRecord+name] = value
+		h.PAXRecords[xattrRecord+xattrKey.Replace(name)] = value
 		if record, ok := aclRecords[name]; ok && aclText(value) != "" {
 			h.PAXRecords[record] = aclText(value)
 		}

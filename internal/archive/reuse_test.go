@@ -1,3 +1,5 @@
+//go:build linux
+
 package archive
 
 import (
@@ -27,16 +29,6 @@ type fileSource struct {
 }
 
 func (f fileSource) Size() int64 { return f.size }
-
-func openSource(t *testing.T, path string) fileSource {
-	t.Helper()
-	f, err := os.Open(path)
-	must(t, err)
-	fi, err := f.Stat()
-	must(t, err)
-	t.Cleanup(func() { f.Close() })
-	return fileSource{f, fi.Size()}
-}
 
 // again archives path with w as the previous archive.
 func (w written) again(t *testing.T, path string, opt Options) (written, error) {

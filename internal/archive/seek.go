@@ -59,6 +59,10 @@ func (m *Manifest) framesOf(paths []string) []frameRange {
 		name = strings.Trim(path.Clean("/"+name), "/")
 		// A path may be meant with the top directory or without.
 		all = append(all, m.framesAt(top+"/"+name), m.framesAt(name))
+		// The directories above have properties, too.
+		for dir := path.Dir(top + "/" + name); dir != "."; dir = path.Dir(dir) {
+			all = append(all, m.frameOf(dir))
+		}
 	}
 	slices.SortFunc(all, func(a, b frameRange) int { return cmp.Compare(a.first, b.first) })
 	var out []frameRange
@@ -91,6 +95,13 @@ func (m *Manifest) framesAt(name string) frameRange {
 			break
 		}
 	}
+	return r
+}
+
+// frameOf returns the frame that the entry called name starts in.
+func (m *Manifest) frameOf(name string) frameRange {
+	r := m.framesAt(name)
+	r.last = min(r.last, r.first+1)
 	return r
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 package archive
 
 import (
@@ -136,6 +138,8 @@ func fixture(t *testing.T, dir string) {
 		must(t, os.Link(filepath.Join(dir, "plain"), filepath.Join(dir, "sub", name)))
 	}
 	must(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o620))
+	must(t, os.Link(filepath.Join(dir, "link"), filepath.Join(dir, "same link")))
+	must(t, os.Link(filepath.Join(dir, "fifo"), filepath.Join(dir, "same fifo")))
 	if os.Getuid() == 0 {
 		must(t, unix.Mknod(filepath.Join(dir, "null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
 		must(t, unix.Mknod(filepath.Join(dir, "loop"), unix.S_IFBLK|0o660, int(unix.Mkdev(7, 300))))
@@ -165,6 +169,7 @@ func fixture(t *testing.T, dir string) {
 	}
 	old := []unix.Timespec{{Sec: -1000, Nsec: 1}, {Sec: -1000, Nsec: 500_000_000}}
 	must(t, unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(dir, "noise"), old, 0))
+	must(t, unix.Setxattr(filepath.Join(dir, "plain"), "user.a=b%3D", []byte("odd name"), 0))
 	for _, name := range []string{"plain", "sparse", "sub"} {
 		must(t, unix.Setxattr(filepath.Join(dir, name), "user.test", []byte("value\x00of "+name), 0))
 	}
@@ -200,7 +205,7 @@ func state(t *testing.T, dir string) string {
 	t.Helper()
 	find := tool(t, nil, "find", dir, "-printf", `%P %y %m %U %G %s %T@ %l\0`)
 	sums := tool(t, nil, "sh", "-c", `cd "$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum`, "sh", dir)
-	acls := tool(t, nil, "sh", "-c", `cd "$1" && find . ! -type l -print0 | sort -z | xargs -0 getfacl -pn 2>/dev/null; getfattr -Rhd -m - . 2>/dev/null | sort; find . -links +1 -type f -printf '%P %n\n' | sort`, "sh", dir)
+	acls := tool(t, nil, "sh", "-c", `cd "$1" && find . ! -type l -print0 | sort -z | xargs -0 getfacl -pn 2>/dev/null; getfattr -Rhd -m - . 2>/dev/null | sort; find . -links +1 ! -type d -printf '%P %n\n' | sort`, "sh", dir)
 	var out []string
 	for _, line := range strings.Split(string(find), "\x00") {
 		fields := strings.SplitN(line, " d ", 2)

@@ -86,15 +86,15 @@ func (w *walk) visit(d *dir, rel, name string) bool {
 		return true
 	case unix.S_IFDIR:
 		return w.descend(e)
-	case unix.S_IFREG:
-		size := st.Size
-		if st.Nlink > 1 && w.group(e) {
-			size = 0 // its content is that of an earlier name
-		}
-		return e.segments(size, w.opt.PieceSize, w.yield)
-	default:
-		return e.segments(0, w.opt.PieceSize, w.yield)
 	}
+	size := int64(0)
+	if st.Type() == unix.S_IFREG {
+		size = st.Size
+	}
+	if st.Nlink > 1 && w.group(e) {
+		size = 0 // its content is that of an earlier name
+	}
+	return e.segments(size, w.opt.PieceSize, w.yield)
 }
 
 // descend yields a directory, and what is in it.
