@@ -21,7 +21,7 @@ func slow(t *testing.T) (p *program, source, dest string) {
 	dir := newDir(t)
 	source, dest = mkdir(t, dir, "slow"), mkdir(t, dir, "dst")
 	for i := range 4 {
-		write(t, filepath.Join(source, fmt.Sprint(i)), string(noise(2<<20, uint64(i))))
+		write(t, filepath.Join(source, fmt.Sprint(i)), string(noise(1<<20, uint64(i))))
 	}
 	return p, source, dest
 }
