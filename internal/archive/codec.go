@@ -80,6 +80,8 @@ func newZstd(level int) (compressor, error) {
 	enc, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
 		zstd.WithEncoderConcurrency(1),
+		// No farther back than most frames are long: it is memory, four times over.
+		zstd.WithWindowSize(4*mib),
 		// Without a frame, an empty source would be a file that zstd -d refuses.
 		zstd.WithZeroFrames(true))
 	return zstdFrames{enc}, err
