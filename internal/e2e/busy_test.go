@@ -79,7 +79,7 @@ func TestEnded(t *testing.T) {
 			p, source, dest := slow(t)
 			p.exits(t, 0, "run", source, dest)
 			before := tree(t, dest)
-			time.Sleep(time.Second) // names have whole seconds
+			nextSecond()
 			r := halfway(t, p, source, dest)
 			r.signal(t, s)
 			r.signal(t, syscall.SIGCONT)

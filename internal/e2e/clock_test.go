@@ -132,3 +132,10 @@ func consecutive(t *testing.T, found []time.Time) {
 		}
 	}
 }
+
+// nextSecond waits until the real clock shows another second: the names of
+// archives have whole ones.
+func nextSecond() {
+	now := time.Now()
+	time.Sleep(now.Truncate(time.Second).Add(time.Second + time.Millisecond).Sub(now))
+}

@@ -83,6 +83,25 @@ func TestDevice(t *testing.T) {
 	}
 }
 
+// TestDeviceToDevice writes an image onto another device as the manual says, with
+// dd: what was on that device must not show through.
+func TestDeviceToDevice(t *testing.T) {
+	inside(t)
+	need(t, "zstd", "dd", "cmp")
+	t.Parallel()
+	device := ext4(t, 24<<20, func(mnt string) {
+		check(t, os.WriteFile(filepath.Join(mnt, "zeros"), make([]byte, 8<<20), 0o644))
+	})
+	p := newProgram(t)
+	dir := newDir(t)
+	dest := mkdir(t, dir, "dst")
+	p.exits(t, 0, "run", "--name", "card", device, dest)
+	check(t, os.WriteFile(filepath.Join(dir, "old.img"), noise(24<<20, 5), 0o600))
+	other := loop(t, filepath.Join(dir, "old.img"))
+	tool(t, "sh", "-ec", `zstd -qdc "$1" | dd of="$2" bs=4M iflag=fullblock conv=fsync status=none`, "sh", newest(t, dest), other)
+	tool(t, "cmp", device, other)
+}
+
 // TestDeviceMounted is refused: what is read from a file system that is written to
 // at the same time is no file system. With --live it is done, with a warning.
 func TestDeviceMounted(t *testing.T) {

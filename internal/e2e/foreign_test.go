@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -252,7 +251,7 @@ func TestChangedOptions(t *testing.T) {
 	}
 	for i, options := range runs {
 		if i > 0 {
-			time.Sleep(1100 * time.Millisecond) // names have whole seconds
+			nextSecond()
 		}
 		p.exits(t, 0, append(append([]string{"run"}, options...), source, dest)...)
 		archive := newest(t, dest)

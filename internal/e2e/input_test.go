@@ -295,3 +295,24 @@ func TestBadJobFile(t *testing.T) {
 		})
 	}
 }
+
+// TestUnreadable is a file that may not be read: it costs a warning, and the rest
+// is stored, in an archive that is known to lack something.
+func TestUnreadable(t *testing.T) {
+	inside(t)
+	need(t, "tar", "zstd")
+	t.Parallel()
+	w := newWorld(t)
+	write(t, filepath.Join(w.src, "b.txt"), "b")
+	closed("src/a.txt", 0)(t, w)
+	o := w.try(t, "run", "{src}", "{dst}")
+	if o.code != 3 || !strings.Contains(o.stderr, "tinybackup: warning: ") || !strings.Contains(o.stderr, "a.txt") {
+		t.Errorf("run: got exit %d, stderr %q, want 3 and a warning about a.txt", o.code, o.stderr)
+	}
+	if got, want := tool(t, "tar", "-tf", newest(t, w.dst)), "src/\nsrc/b.txt\n"; got != want {
+		t.Errorf("in the archive: got %q, want %q", got, want)
+	}
+	if o := w.try(t, "list", "{dst}"); !strings.Contains(o.stdout, "incomplete") {
+		t.Errorf("list: got %q, want it to say incomplete", o.stdout)
+	}
+}
