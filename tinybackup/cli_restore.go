@@ -51,7 +51,7 @@ func (c *restoreCommand) execute(ctx context.Context, env Env) error {
 	} else {
 		report.print(env)
 	}
-	if err == nil && report.WarningCount > 0 {
+	if err == nil && (report.WarningCount > 0 || report.Kept > 0) {
 		return errWarnings
 	}
 	return err
