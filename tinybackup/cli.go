@@ -56,7 +56,7 @@ type command struct {
 func (l *commandLine) commands(inv *invocation) []command {
 	return []command{
 		{name: "run", short: "back up now", data: &l.Run,
-			usage: []string{" [options] SOURCE DEST", " [--dry-run] [--verify] [--yes] --job ID"},
+			usage: []string{" [options] SOURCE DEST", " [--dry-run] [--verify] [--reread] [--yes] --job ID"},
 			long:  "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST; then remove the archives that the --keep options do not cover. With --job, do what a job says.",
 			run:   func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
 		{name: "install", aliases: []string{"create"}, short: "schedule a backup", data: &l.Install,

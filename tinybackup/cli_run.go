@@ -19,7 +19,7 @@ type runCommand struct {
 
 // jobRunOptions are the options that may go with --job: the others are in the
 // job's file, and one that contradicts it would be a surprise at the next run.
-var jobRunOptions = []string{"job", "json", "progress", "dry-run", "noop", "yes", "verify", "quiet", "debug", "log-level"}
+var jobRunOptions = []string{"job", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	env, done := c.watch(env)
@@ -68,7 +68,7 @@ func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Repo
 		return Report{}, err
 	}
 	o := c.Options
-	return RunJob(ctx, env, job, RunOnce{DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify})
+	return RunJob(ctx, env, job, RunOnce{DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify, Reread: o.Reread})
 }
 
 // watch gives env a progress line, if one is wanted, and what takes it away again.

@@ -310,7 +310,8 @@ func (p *InstalledJob) takeBack(ctx context.Context) error {
 // requeue puts the job's next run into the queue of a scheduler that forgets a
 // job when it starts it. It comes before the backup, so that whatever becomes of
 // that, the chain goes on. It holds the same lock as uninstall, and looks for the
-// job's file under it: a job that is just uninstalled does not come back.
+// job's file under it: a job that is just uninstalled does not come back, and the
+// error is fs.ErrNotExist.
 func requeue(ctx context.Context, env Env, job Job) (err error) {
 	if job.Scheduler != "at" || job.Once {
 		return nil
@@ -321,7 +322,7 @@ func requeue(ctx context.Context, env Env, job Job) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	if _, err := os.Stat(job.Path); err != nil {
-		return fmt.Errorf("job %s is uninstalled: %w", job.ID, cause(err))
+		return fmt.Errorf("job %s was uninstalled meanwhile: %w", job.ID, cause(err))
 	}
 	spec, err := job.Spec()
 	if err != nil {

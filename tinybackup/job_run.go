@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -17,13 +18,18 @@ import (
 // The job's own options count; over holds those of this run alone.
 func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err error) {
 	o := job.Options
-	o.DryRun, o.Yes, o.Verify = over.DryRun, over.Yes, o.Verify || over.Verify
+	o.DryRun, o.Yes = over.DryRun, over.Yes
+	o.Verify, o.Reread = o.Verify || over.Verify, o.Reread || over.Reread
 	if o.DryRun {
 		return Run(ctx, env, o, job.ID)
 	}
-	if err := requeue(ctx, env, job); err != nil {
-		// The backup is what counts: the broken chain is told, and statusof tells it again.
-		env.Log.Warn("the next run could not be queued: " + err.Error())
+	broken := "" // the backup is what counts: a broken chain is a warning
+	err = requeue(ctx, env, job)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Report{}, err
+	case err != nil:
+		broken = "the next run could not be queued: " + err.Error()
 	}
 	entry := HistoryEntry{Start: env.Now().In(job.Installed.Location())}
 	if spec, err := job.Spec(); err == nil {
@@ -31,6 +37,9 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err 
 	}
 	lock, err := lockFile(ctx, filepath.Join(job.StateDir, "run.lock"), "a run of job "+job.ID, time.Duration(o.LockWait))
 	if err != nil {
+		if broken != "" {
+			env.Log.Warn(broken)
+		}
 		return Report{}, errors.Join(err, job.record(ctx, env, &entry, Report{}, err))
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
@@ -53,7 +62,14 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err 
 		fileLog, inner.Log = slog.New(h), slog.New(teeHandler{env.Log.Handler(), h})
 	}
 	fileLog.Info("run started", "id", job.ID, "source", o.Source, "dest", o.Dest)
+	if broken != "" {
+		inner.Log.Warn(broken)
+	}
 	report, err := Run(ctx, inner, o, job.ID)
+	if broken != "" {
+		report.Warnings = append([]string{broken}, report.Warnings...)
+		report.WarningCount++
+	}
 	recordErr := job.record(ctx, env, &entry, report, err)
 	switch {
 	case err != nil:
@@ -74,6 +90,7 @@ type RunOnce struct {
 	DryRun bool // say what would be done
 	Yes    bool // let rotation remove unusually many archives
 	Verify bool // decode the archive also if the job does not ask for it
+	Reread bool // read everything also if the job does not ask for it
 }
 
 // firstWarnings is how many warnings of a run the history keeps: the log has all.

@@ -17,7 +17,7 @@ import (
 )
 
 // held are the locks that scripts hold.
-var held sync.Map // *testscript.TestScript -> *os.File
+var held sync.Map // "DEST NAME" -> *os.File
 
 var update = flag.Bool("update", false, "write what the scripts print into their golden files")
 
@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 //	jobid VAR NAME    the id of the job called NAME
 //	nothing           no jobs, no entries, no temporary files
 //	hold DEST NAME    take the lock of these archives, until the end or release
-//	release           give it back
+//	release [NAME]    give it back, or all
 //	waitfor PATTERN   until a file is there; with !: until none is
 //	waitfile PATTERN TEXT  until a file has that text
 //	rep FILE OLD NEW  replace text in a file
@@ -58,6 +58,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("TINYBACKUP_DIR", filepath.Join(e.WorkDir, "tb"))
 			e.Setenv("TB_CLOCK", clock)
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			e.Setenv("TB_DAEMONS", "cron at")
 			e.Setenv("TB_ZONE", "UTC")
 			e.Setenv("TB_MACHINE_ZONE", "UTC")
@@ -163,12 +164,24 @@ func scriptHold(ts *testscript.TestScript, _ bool, args []string) {
 	f, err := os.OpenFile(filepath.Join(dir, args[1]+".series.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	ts.Check(err)
 	ts.Check(syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
-	held.Store(ts, f)
-	ts.Defer(func() { scriptRelease(ts, false, nil) })
+	name := ts.MkAbs(args[0]) + " " + args[1]
+	held.Store(name, f)
+	ts.Defer(func() { release(ts, name) })
 }
 
-func scriptRelease(ts *testscript.TestScript, _ bool, _ []string) {
-	if f, ok := held.LoadAndDelete(ts); ok {
+// scriptRelease gives back the lock of the archives of a name, or all of the script.
+func scriptRelease(ts *testscript.TestScript, _ bool, args []string) {
+	held.Range(func(key, _ any) bool {
+		name := key.(string)
+		if strings.HasPrefix(name, ts.Getenv("WORK")) && (len(args) == 0 || strings.HasSuffix(name, " "+args[0])) {
+			release(ts, name)
+		}
+		return true
+	})
+}
+
+func release(ts *testscript.TestScript, name string) {
+	if f, ok := held.LoadAndDelete(name); ok {
 		ts.Check(f.(*os.File).Close())
 	}
 }

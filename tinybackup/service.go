@@ -36,10 +36,16 @@ type service struct {
 	jobs  map[string]Job       // by path
 	begun map[string]time.Time // when each job's run was last started, by path
 
-	running map[string]*exec.Cmd // by path
+	running map[string]*running // by path
 	ended   chan ended
 
 	stopping bool
+}
+
+// A running run of a job.
+type running struct {
+	cmd  *exec.Cmd
+	told bool // to end
 }
 
 // An ended run of a job.
@@ -49,9 +55,9 @@ type ended struct {
 	said string // what it wrote to standard error
 }
 
-// Serve runs the jobs of the built-in scheduler until ctx is cancelled. It lets
-// the backups that are going on finish; when the cause is SIGINT, or with a second
-// signal, it ends them instead. ready is called when it is up.
+// Serve runs the jobs of the built-in scheduler until ctx is cancelled or the
+// process gets SIGTERM or SIGINT; it lets the backups that are going on finish,
+// but ends them at SIGINT, and at a second signal. ready is called when it is up.
 //
 // A service that is running already is a *BusyError.
 func Serve(ctx context.Context, env Env, ready func()) (err error) {
@@ -74,24 +80,30 @@ func Serve(ctx context.Context, env Env, ready func()) (err error) {
 		log:     slog.New(teeHandler{env.Log.Handler(), file.handler(env.LogLevel, env.Now)}),
 		jobs:    make(map[string]Job),
 		begun:   make(map[string]time.Time),
-		running: make(map[string]*exec.Cmd),
+		running: make(map[string]*running),
 		ended:   make(chan ended),
+	}
+	// From before the first run on: main lets go of the signals at the first one, and
+	// a second one that found nobody would kill us and leave the runs alone.
+	signals := make(chan os.Signal, 2)
+	notify(signals)
+	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err := s.reload(); err != nil {
 		return err
 	}
 	s.log.Info("service started", "process", os.Getpid(), "jobs", len(s.jobs))
 	ready()
-	s.loop(ctx)
+	s.loop(ctx, signals)
 	s.log.Info("service stopped", "process", os.Getpid())
 	return nil
 }
 
 // loop starts what is due, until it is told to stop and nothing runs any more.
-func (s *service) loop(ctx context.Context) {
-	// main takes the first signal and makes it the end of ctx; these are the others.
-	signals := make(chan os.Signal, 1)
-	told := ctx.Done()
+func (s *service) loop(ctx context.Context, signals <-chan os.Signal) {
+	done := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -99,13 +111,14 @@ func (s *service) loop(ctx context.Context) {
 			return
 		}
 		select {
-		case <-told:
-			told = nil
-			signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-			defer signal.Stop(signals)
-			s.stop(ctx)
-		case <-signals:
-			s.endRuns()
+		case <-done:
+			done = nil
+			// A signal comes in by its own channel as well, and once is enough.
+			if !errors.As(context.Cause(ctx), new(*SignalError)) {
+				s.stop(false)
+			}
+		case got := <-signals:
+			s.stop(got == syscall.SIGINT)
 		case e := <-s.ended:
 			s.finish(e)
 			timer.Reset(0)
@@ -118,22 +131,28 @@ func (s *service) loop(ctx context.Context) {
 	}
 }
 
-// stop starts nothing more. SIGINT is Ctrl-C, and stop --now: it ends what runs.
-func (s *service) stop(ctx context.Context) {
-	s.stopping = true
-	s.log.Info("service stops", "running", len(s.running))
-	var cause *SignalError
-	if errors.As(context.Cause(ctx), &cause) && cause.Signal == syscall.SIGINT {
+// stop starts nothing more. With now, and when it is told for a second time, it
+// also ends what runs.
+func (s *service) stop(now bool) {
+	if !s.stopping {
+		s.log.Info("service stops", "running", len(s.running))
+	}
+	if now || s.stopping {
 		s.endRuns()
 	}
+	s.stopping = true
 }
 
-// endRuns tells the runs to end cleanly.
+// endRuns tells the runs to end cleanly: each once, as a second signal kills.
 func (s *service) endRuns() {
-	for path, cmd := range s.running {
+	for path, r := range s.running {
+		if r.told {
+			continue
+		}
+		r.told = true
 		s.log.Info("run is ended", "job", s.name(path))
 		// It may have ended by itself a moment ago.
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			s.log.Warn("the run cannot be ended: "+err.Error(), "job", s.name(path))
 		}
 	}
@@ -278,7 +297,7 @@ func (s *service) start(path string, slot time.Time) {
 		return
 	}
 	s.log.Info("run started", "job", s.name(path), "slot", slot, "process", cmd.Process.Pid)
-	s.running[path] = cmd
+	s.running[path] = &running{cmd: cmd}
 	go func() {
 		err := cmd.Wait()
 		s.ended <- ended{path: path, err: err, said: said.String()}

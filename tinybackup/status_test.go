@@ -52,22 +52,33 @@ func TestStatusTable(t *testing.T) {
 
 func TestHelpText(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"install", "--help"}, {"restore", "--help"}} {
+	var line commandLine
+	var inv invocation
+	for _, args := range append([][]string{{"--help"}}, helpArgs(line.commands(&inv))...) {
 		var b bytes.Buffer
 		if got := Main(t.Context(), Env{Stdout: &b, Stderr: &b, Now: time.Now}, args); got != 0 {
 			t.Errorf("%v: exit status %d", args, got)
 		}
-		name := "help.txt"
-		if args[0] != "--help" {
-			name = "help-" + args[0] + ".txt"
+		switch args[0] {
+		case "--help":
+			golden(t, "help.txt", b.String())
+		case "stop":
+			golden(t, "help-stop.txt", b.String())
 		}
-		golden(t, name, b.String())
 		for i, line := range bytes.Split(b.Bytes(), []byte("\n")) {
 			if n := len([]rune(string(line))); n > helpWidth+4 { // an example may be longer
 				t.Errorf("%v: line %d has %d columns: %s", args, i+1, n, line)
 			}
 		}
 	}
+}
+
+// helpArgs ask each of the commands for its help.
+func helpArgs(commands []command) (all [][]string) {
+	for _, c := range commands {
+		all = append(all, []string{c.name, "--help"})
+	}
+	return all
 }
 
 // Every command has what its help needs, and every option a text.
