@@ -17,7 +17,9 @@ type Spec struct {
 	Text string
 	// Anchor is the time of install; no slot is at or before it. Its Location is the
 	// job's zone, and has to be the zone itself: from an offset, as in RFC 3339, no
-	// daylight saving can be known.
+	// daylight saving can be known. Whole minutes are best: with seconds, what counts
+	// from now begins at the next minute, and cron, which cannot wait for the slot after
+	// that, cannot express it.
 	Anchor time.Time
 	// Once limits the schedule to one slot. It may be set after Parse.
 	Once bool
@@ -72,8 +74,11 @@ func (s *Spec) compile(text string) *Error {
 	if len(text) > maxText {
 		return wrong("type for example \"2:00\"", "%d bytes are too long for a time", len(text))
 	}
+	if !utf8.ValidString(text) {
+		return wrong("type for example \"2:00\"", "is not UTF-8")
+	}
 	for _, r := range text {
-		if (r < ' ' && r != '\t') || r == 0x7f || r == utf8.RuneError {
+		if (r < ' ' && r != '\t') || r == 0x7f {
 			return wrong("type it in one line, for example \"30 2 * * *\"", "has the control character %q", r)
 		}
 	}

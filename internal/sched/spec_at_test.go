@@ -56,7 +56,7 @@ func TestRealAtAgrees(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	anchors := []string{saturday, "2026-12-31 23:59:00", "2027-02-28 12:00:00", "2028-02-29 00:00:00", "2027-10-31 02:30:00", "2026-11-23 09:00:00"}
 	asked := 0
-	for range 1500 {
+	for range 800 {
 		text := randomAt(random)
 		anchor := at(t, "UTC", anchors[random.IntN(len(anchors))])
 		if anchor.Day() > 28 && regexp.MustCompile(`month|year`).MatchString(strings.ToLower(text)) {
@@ -87,7 +87,7 @@ func TestRealAtAgrees(t *testing.T) {
 		}
 		asked++
 	}
-	if asked < 1000 {
+	if asked < 500 {
 		t.Errorf("only %d specifications were compared", asked)
 	}
 }

