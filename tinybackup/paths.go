@@ -53,7 +53,12 @@ func DirsOf(getenv func(string) string, euid int, home string) Dirs {
 
 // userDirs are the directories of an ordinary user. A base directory that is not
 // absolute counts as unset, as the XDG specification demands.
+// A user without a home, as there are in containers, gets an error that names a
+// place below "/", and not files wherever the program was started.
 func userDirs(config, state, home string) Dirs {
+	if !filepath.IsAbs(home) {
+		home = "/"
+	}
 	if !filepath.IsAbs(config) {
 		config = filepath.Join(home, ".config")
 	}

@@ -34,6 +34,8 @@ func TestDirsOf(t *testing.T) {
 			Dirs{"/tmp/h/.config/tinybackup/jobs", "/tmp/h/.local/state/tinybackup", "/tmp/h/.local/state/tinybackup/log", false}},
 		"a relative XDG directory counts as unset": {map[string]string{"XDG_CONFIG_HOME": "c"}, 1000,
 			Dirs{"/home/anna/.config/tinybackup/jobs", "/home/anna/.local/state/tinybackup", "/home/anna/.local/state/tinybackup/log", true}},
+		"a relative home": {map[string]string{"HOME": "h"}, 1000,
+			Dirs{"/.config/tinybackup/jobs", "/.local/state/tinybackup", "/.local/state/tinybackup/log", false}},
 		"one directory for all": {map[string]string{"TINYBACKUP_DIR": "/stick/tb"}, 0,
 			Dirs{"/stick/tb/jobs", "/stick/tb/state", "/stick/tb/log", false}},
 		"one relative directory": {map[string]string{"TINYBACKUP_DIR": "tb"}, 1000,

@@ -39,6 +39,7 @@ type service struct {
 	running map[string]*running // by path
 	ended   chan ended
 
+	trouble  string // why the jobs could not be read, the last time
 	stopping bool
 }
 
@@ -123,12 +124,22 @@ func (s *service) loop(ctx context.Context, signals <-chan os.Signal) {
 			s.finish(e)
 			timer.Reset(0)
 		case <-timer.C:
-			if err := s.reload(); err != nil {
-				s.log.Warn("the jobs cannot be read: " + err.Error())
-			}
+			s.tryReload()
 			timer.Reset(s.startDue())
 		}
 	}
+}
+
+// tryReload is reload; what keeps it from reading is told once, not every second.
+func (s *service) tryReload() {
+	trouble := ""
+	if err := s.reload(); err != nil {
+		trouble = err.Error()
+	}
+	if trouble != s.trouble && trouble != "" {
+		s.log.Warn("the jobs cannot be read: " + trouble)
+	}
+	s.trouble = trouble
 }
 
 // stop starts nothing more. With now, and when it is told for a second time, it
