@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"tinybackup/internal/archive"
@@ -77,6 +78,9 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	}
 	linked := false
 	if res.Unchanged {
+		if err := r.checkPrevious(ctx, from); err != nil {
+			return err
+		}
 		if linked, err = r.link(ctx, p, previous, from); err != nil {
 			return err
 		}
@@ -93,6 +97,38 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 		r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
 	}
 	r.Log.Info("archive stored", "archive", m.Archive, "size", m.Size, "sha256", m.SHA256, "read", res.Read, "reused", res.Reused)
+	return nil
+}
+
+// checkPrevious reads the archive that the new one is to be another name of back
+// from the disk, if rotation is to remove archives that are other files: they may
+// be the last good ones.
+func (r *run) checkPrevious(ctx context.Context, from string) (err error) {
+	file := uint64(0)
+	after := append([]stored{}, r.before...)
+	for _, a := range r.before {
+		if a.Name == from {
+			file = a.File
+			a.Name, a.name = r.manifest.Archive, r.newName()
+			after = append(after, a)
+		}
+	}
+	others := false
+	for _, it := range decide(after, r.Options, r.Now()).Remove() {
+		i := slices.IndexFunc(r.before, func(a stored) bool { return a.name == it.Name })
+		others = others || file == 0 || i < 0 || r.before[i].File != file
+	}
+	if !others {
+		return nil
+	}
+	back, err := r.store.ReadBack(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, back.Close()) }()
+	if err := r.compare(ctx, back); err != nil {
+		return fmt.Errorf("%w: %w", archive.ErrPrevious, err)
+	}
 	return nil
 }
 
@@ -145,17 +181,15 @@ func (r *run) serial() int64 {
 	return r.last.Serial + 1
 }
 
-// newName is the name of an archive made now. Names sort by time, so it is later than
-// all that are there; but a clock that was wrong for a while does not push it
-// into the future.
+// newName is the name of an archive made now. It is later than all that are
+// there, so that rotation takes it for the newest: also if the clock was set back
+// a little, or runs follow each other within a second. Archives farther in the
+// future are another clock's; with them, rotation removes nothing.
 func (r *run) newName() rotate.Name {
 	n := rotate.Name{Series: r.Name, Time: r.Now().UTC().Truncate(time.Second), Kind: rotate.Kind(r.source.Kind), Codec: r.Compress.Codec}
-	for taken := true; taken; {
-		taken = false
-		for _, a := range r.before {
-			if a.name.Time.Equal(n.Time) {
-				n.Time, taken = n.Time.Add(time.Second), true
-			}
+	for _, a := range slices.Backward(r.before) { // the oldest first
+		if ahead := a.name.Time.Sub(r.Now()); !n.Time.After(a.name.Time) && ahead <= rotate.Ahead {
+			n.Time = a.name.Time.Add(time.Second)
 		}
 	}
 	return n
@@ -211,9 +245,14 @@ func (r *run) readBack(ctx context.Context, p store.Pending) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, back.Close()) }()
+	return r.compare(ctx, back)
+}
+
+// compare reads back to its end, and compares it with what the manifest says of
+// the archive.
+func (r *run) compare(ctx context.Context, back io.Reader) error {
 	sum := sha256.New()
-	told := r.teller("checking", r.manifest.Size)
-	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: told})
+	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: r.teller("checking", r.manifest.Size)})
 	if err != nil {
 		return fmt.Errorf("read back %q: %w", r.manifest.Archive, err)
 	}

@@ -124,3 +124,70 @@ func TestRunManifestOfAnother(t *testing.T) {
 		}
 	}
 }
+
+// Another compression, or level, is heeded although nothing has changed.
+func TestRunOtherCompression(t *testing.T) {
+	b := newLateBench(t)
+	b.write("text", strings.Repeat("text ", 50_000))
+	magic := map[string]string{"xz": "\xfd7zXZ", "gzip": "\x1f\x8b", "zstd": "\x28\xb5\x2f\xfd", "none": "notes/"}
+	for _, codec := range []string{"xz", "gzip", "none", "zstd", "xz"} {
+		r := b.good(func(o *Options) { o.Compress.Codec = codec })
+		data, err := os.ReadFile(filepath.Join(b.dst, r.Archive))
+		if err != nil || !strings.HasPrefix(string(data), magic[codec]) {
+			t.Errorf("%s: %v, it begins with %q", r.Archive, err, data[:min(len(data), 8)])
+		}
+	}
+	small := b.good(func(o *Options) { o.Compress = Compression{Codec: "gzip", Level: 9} })
+	large := b.good(func(o *Options) { o.Compress = Compression{Codec: "gzip", Level: 1} })
+	if small.Written >= large.Written {
+		t.Errorf("gzip:9 gives %d bytes, gzip:1 %d", small.Written, large.Written)
+	}
+	v, err := Verify(t.Context(), b.env, VerifyOptions{From: b.dst})
+	if err != nil || v.Bad() != 0 {
+		t.Errorf("verify: %v, %+v", err, v)
+	}
+}
+
+// A clock that is set back a little does not make the new archive an old one.
+func TestRunClockSetBack(t *testing.T) {
+	b := newLateBench(t)
+	b.good(nil)
+	b.clock = b.clock.AddDate(0, 0, -1).Add(-3 * time.Minute)
+	b.write("new", "new")
+	r := b.good(func(o *Options) { o.Keep = 1 })
+	if got := b.archives(); len(got) != 1 || got[0] != r.Archive {
+		t.Errorf("archives %q, want %q", got, r.Archive)
+	}
+}
+
+// The newest archive is damaged, and nothing has changed: before the older, good
+// ones go, that is found out.
+func TestRunLinkToDamaged(t *testing.T) {
+	b := newLateBench(t)
+	b.good(nil)
+	b.write("more", "more")
+	second := b.good(nil)
+	path := filepath.Join(b.dst, second.Archive)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 4
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third := b.good(func(o *Options) { o.Keep = 1 })
+	if third.WarningCount == 0 || third.Read != third.Raw {
+		t.Errorf("report %+v, want a warning, and everything read", third)
+	}
+	v, err := Verify(t.Context(), b.env, VerifyOptions{From: filepath.Join(b.dst, third.Archive)})
+	if err != nil || v.Bad() != 0 {
+		t.Errorf("the new archive: %v, %+v", err, v)
+	}
+	// Names of one file, though, go without its being read.
+	b.good(nil)
+	r := b.good(func(o *Options) { o.Keep = 1 })
+	if r.WarningCount != 0 || len(r.Removed) != 2 {
+		t.Errorf("report %+v, want two removed", r)
+	}
+}

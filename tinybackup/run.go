@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tinybackup/internal/archive"
+	"tinybackup/internal/rotate"
 	"tinybackup/internal/source"
 	"tinybackup/internal/store"
 )
@@ -175,7 +176,12 @@ func (r *run) rotate(ctx context.Context) {
 		r.report.Unrotated = d.Refused
 		r.warn.addf("rotation removed nothing: %s", d.Refused)
 	}
-	removed, err := remove(ctx, r.store, d.Remove())
+	gone := d.Remove()
+	if slices.ContainsFunc(gone, func(it rotate.Item) bool { return it.Name.String() == r.report.Archive }) {
+		gone, r.report.Unrotated = nil, "the archive just made would not be the newest"
+		r.warn.addf("rotation removed nothing: %s", r.report.Unrotated)
+	}
+	removed, err := remove(ctx, r.store, gone)
 	if err != nil {
 		r.warn.addf("rotation: %v", err)
 	}

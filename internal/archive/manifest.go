@@ -46,6 +46,7 @@ type Manifest struct {
 	FrameSize  int64     `json:"frameSize,omitempty"`  // raw bytes of a frame, at most, that the archive was made with; 0 if unknown
 	Start      time.Time `json:"start"`                // when the run began
 	End        time.Time `json:"end"`                  // when the last byte was written
+	Align      int64     `json:"align,omitempty"`      // frames begin at its multiples, in bytes; 0: anywhere
 	Raw        int64     `json:"raw"`                  // bytes before compression: of the tar, the file or the image
 	Size       int64     `json:"size"`                 // bytes of the archive
 	SHA256     string    `json:"sha256"`               // of the whole archive, in lower-case hex

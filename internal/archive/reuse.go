@@ -61,20 +61,20 @@ func (p *Previous) index() *previousIndex {
 
 // withKey finds a frame of that key, if it can be the i-th.
 func (x *previousIndex) withKey(key [32]byte, i int) (int, bool) {
-	if f := x.manifest.Frames; i < len(f) && f[i].Key == key && key != [32]byte{} {
+	found, ok := x.byKey[key]
+	if f := x.manifest.Frames; ok && i < len(f) && f[i].Key == key {
 		return i, true
 	}
-	found, ok := x.byKey[key]
 	return found, ok
 }
 
 // withContent finds a frame of these bytes, if it can be the i-th: there may be
 // many, of zeros.
 func (x *previousIndex) withContent(content [32]byte, i int) (int, bool) {
-	if f := x.manifest.Frames; i < len(f) && f[i].Content == content {
+	found, ok := x.byContent[content]
+	if f := x.manifest.Frames; ok && i < len(f) && f[i].Content == content {
 		return i, true
 	}
-	found, ok := x.byContent[content]
 	return found, ok
 }
 

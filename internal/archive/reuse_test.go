@@ -206,10 +206,7 @@ func TestReuseIsExact(t *testing.T) {
 			for range 5 + r.IntN(60) {
 				e.create()
 			}
-			opt := Options{Codec: []string{"zstd", "zstd", "gzip", "none", "xz"}[r.IntN(5)], FrameSize: 4096 << r.IntN(4), Workers: 1 + r.IntN(4)}
-			if r.IntN(2) == 0 {
-				opt.Align = 512
-			}
+			opt := e.options(Options{})
 			last := writeArchive(t, e.dir, opt)
 			for range 4 {
 				trusted := r.IntN(3) > 0
@@ -220,6 +217,9 @@ func TestReuseIsExact(t *testing.T) {
 				}
 				for range r.IntN(4) {
 					e.edit()
+				}
+				if r.IntN(6) == 0 {
+					opt = e.options(opt)
 				}
 				full := writeArchive(t, e.dir, opt)
 				damaged := r.IntN(5) == 0 && e.damage(last.path)
@@ -265,6 +265,22 @@ type editor struct {
 	r     *rand.Rand
 	dir   string
 	names int
+}
+
+// options changes some of the options, or all of none.
+func (e *editor) options(o Options) Options {
+	if o.Codec == "" || e.r.IntN(2) == 0 {
+		o.Codec, o.Level = []string{"zstd", "zstd", "gzip", "none", "xz"}[e.r.IntN(5)], 0
+	}
+	if o.Codec == "gzip" && e.r.IntN(2) == 0 {
+		o.Level = 1 + e.r.IntN(9)
+	}
+	if o.FrameSize == 0 || e.r.IntN(3) == 0 {
+		o.FrameSize = 4096 << e.r.IntN(4)
+	}
+	o.Align = []int64{0, 512}[e.r.IntN(2)]
+	o.Workers = 1 + e.r.IntN(4)
+	return o
 }
 
 func (e *editor) name() string {

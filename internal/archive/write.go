@@ -83,8 +83,9 @@ func Write(ctx context.Context, w io.Writer, src *source.Source, opt Options) (*
 	if wr.padding, err = newPadding(opt.Codec, opt.Align); err != nil {
 		return nil, err
 	}
-	if opt.Previous != nil {
-		wr.previous = opt.Previous.index()
+	// Frames that were compressed or filled up in another way are none of this archive's.
+	if p := opt.Previous; p != nil && p.Manifest.Codec == opt.Codec && p.Manifest.Level == opt.Level && p.Manifest.Align == opt.Align {
+		wr.previous = p.index()
 	}
 	if src.Kind == source.Dir {
 		wr.tar = &tarEncoder{top: opt.Top}
@@ -267,7 +268,7 @@ func (w *writer) write(out []byte) error {
 }
 
 func (w *writer) manifest() *Manifest {
-	m := &Manifest{Version: ManifestVersion, Source: w.src.Path, Kind: string(w.src.Kind), Codec: w.Codec, Level: w.Level, FrameSize: w.FrameSize}
+	m := &Manifest{Version: ManifestVersion, Source: w.src.Path, Kind: string(w.src.Kind), Codec: w.Codec, Level: w.Level, FrameSize: w.FrameSize, Align: w.Align}
 	if w.tar != nil {
 		return m
 	}

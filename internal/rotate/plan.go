@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// ahead is how far the time in a name may lie ahead of the clock: machines that share a
+// Ahead is how far the time in a name may lie ahead of the clock: machines that share a
 // destination differ by that much, and a clock that has just been set does from itself.
-const ahead = 5 * time.Minute
+const Ahead = 5 * time.Minute
 
 // few is how many archives may be removed at once, however few stay.
 const few = 3
@@ -67,7 +67,7 @@ func Plan(items []Item, p Policy, o PlanOptions) Decision {
 			v.keep("held")
 		}
 		switch {
-		case v.Item.Name.Time.After(o.Now.Add(ahead)):
+		case v.Item.Name.Time.After(o.Now.Add(Ahead)):
 			v.keep("in the future")
 			future = append(future, v)
 		case v.Item.Incomplete:

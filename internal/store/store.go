@@ -58,6 +58,10 @@ type Store interface {
 	// caller closes it. ctx governs the opening only.
 	Open(ctx context.Context, name string) (Reader, error)
 
+	// ReadBack returns the bytes of an archive as read past the cache, like
+	// Pending.Settle. The caller closes the reader.
+	ReadBack(ctx context.Context, name string) (io.ReadCloser, error)
+
 	// Remove removes an archive. One that is not there is fs.ErrNotExist, and the
 	// caller knows whether that matters.
 	Remove(ctx context.Context, name string) error
@@ -106,8 +110,9 @@ type Object struct {
 	Name      string
 	Size      int64 // bytes
 	ModTime   time.Time
-	Allocated int64 // bytes that it occupies on disk; Size where that is unknown
-	Own       int64 // of these, what it shares with no other file: removing it frees them
+	Allocated int64  // bytes that it occupies on disk; Size where that is unknown
+	File      uint64 // the same for names of one file, as Link makes them; 0 where unknown
+	Own       int64  // of these, what it shares with no other file: removing it frees them
 }
 
 // Reader reads one archive, from several goroutines if need be. Size is in bytes, as

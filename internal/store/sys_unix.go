@@ -44,3 +44,11 @@ func links(info fs.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// fileNumber returns the inode number of a file, 0 if it has none.
+func fileNumber(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Ino)
+	}
+	return 0
+}
