@@ -4,12 +4,14 @@ package e2e
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 		code, err = initStage()
 	case "tests":
 		scrub()
-		code = m.Run()
+		code, err = run(m)
 	default:
 		code, err = outerStage(m)
 	}
@@ -48,6 +50,20 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// run runs the tests, more of them at a time than there are cores: most of them
+// wait for a daemon, most of the time.
+func run(m *testing.M) (int, error) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
+			return 1, err
+		}
+	}
+	return m.Run(), nil
 }
 
 // scrub takes out of the environment what would tell a test's programs of ours.
@@ -76,7 +92,7 @@ func outerStage(m *testing.M) (code int, err error) {
 	if os.Geteuid() != 0 {
 		outside = "needs root"
 		scrub()
-		return m.Run(), nil
+		return run(m)
 	}
 	code, err = again("init", &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID,
@@ -85,7 +101,7 @@ func outerStage(m *testing.M) (code int, err error) {
 	if errors.Is(err, syscall.EPERM) {
 		outside = "may not make namespaces here (a container without CAP_SYS_ADMIN?)"
 		scrub()
-		return m.Run(), nil
+		return run(m)
 	}
 	return code, err
 }
