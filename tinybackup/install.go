@@ -67,7 +67,9 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 	if err != nil {
 		return nil, err
 	}
-	anchor := env.Now().In(env.zone())
+	// Slots are whole minutes: with seconds in the anchor, "+ 1 day" would begin a
+	// minute later than a crontab line that says the same.
+	anchor := env.Now().In(env.zone()).Truncate(time.Minute)
 	plans := make([]*InstalledJob, 0, len(o.Jobs))
 	for _, n := range o.Jobs {
 		p, err := planJob(ctx, env, n, o.Scheduler, binary, anchor)
@@ -166,16 +168,23 @@ func planJob(ctx context.Context, env Env, n NewJob, scheduler, binary string, a
 	return p, err
 }
 
-// parseTime is sched.Parse for a schedule that has a run to come.
+// newSpec compiles a job's schedule.
+func newSpec(text string, once bool, anchor time.Time) (*sched.Spec, error) {
+	if once {
+		return sched.ParseOnce(text, anchor)
+	}
+	return sched.Parse(text, anchor)
+}
+
+// parseTime is newSpec for a schedule that has a run to come.
 func parseTime(text string, once bool, anchor time.Time) (*sched.Spec, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, &UsageError{Msg: "no time given", Hint: "give one, such as --time 2:00am or --time '30 2 * * *'"}
 	}
-	spec, err := sched.Parse(text, anchor)
+	spec, err := newSpec(text, once, anchor)
 	if err != nil {
 		return nil, &UsageError{Msg: err.Error(), Hint: hintOf(err)}
 	}
-	spec.Once = once
 	if _, more := spec.Next(anchor); !more {
 		return nil, &UsageError{
 			Msg:  fmt.Sprintf("time %q has no run to come: it is in the past", text),
@@ -270,11 +279,10 @@ func sameTime(job Job, text string, once bool) bool {
 	if err != nil {
 		return text == job.Time && once == job.Once
 	}
-	b, err := sched.Parse(text, job.Installed)
+	b, err := newSpec(text, once, job.Installed)
 	if err != nil || once != job.Once {
 		return false
 	}
-	b.Once = once
 	from := job.Installed
 	for range slots {
 		x, moreX := a.Next(from)

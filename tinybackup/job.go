@@ -53,11 +53,10 @@ const jobText = `# tinybackup job %s. Edit it as you like: the next run reads it
 
 // Spec is the job's schedule.
 func (j Job) Spec() (*sched.Spec, error) {
-	spec, err := sched.Parse(j.Time, j.Installed)
+	spec, err := newSpec(j.Time, j.Once, j.Installed)
 	if err != nil {
 		return nil, fmt.Errorf("job %s: %w", j.ID, err)
 	}
-	spec.Once = j.Once
 	return spec, nil
 }
 

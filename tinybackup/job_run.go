@@ -65,6 +65,8 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err 
 	if broken != "" {
 		inner.Log.Warn(broken)
 	}
+	// Rotation counts the days of the job's zone, whoever started this.
+	inner.Now = func() time.Time { return env.Now().In(job.Installed.Location()) }
 	report, err := Run(ctx, inner, o, job.ID)
 	if broken != "" {
 		report.Warnings = append([]string{broken}, report.Warnings...)
