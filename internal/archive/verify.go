@@ -90,7 +90,7 @@ func (v *verifier) frames(ctx context.Context) error {
 		return err
 	}
 	v.Frames = len(v.m.Frames)
-	v.found("sha256 of %d frames, decoded to %d bytes", v.Frames, v.Raw)
+	v.found("sha256 of each frame (%d), decoded to %d bytes", v.Frames, v.Raw)
 	v.SHA256 = hex.EncodeToString(r.whole.Sum(nil))
 	if v.SHA256 != v.m.SHA256 {
 		return fmt.Errorf("sha256 is %s, the manifest says %s", v.SHA256, v.m.SHA256)
