@@ -11,6 +11,7 @@ bsdtar           libarchive-tools
 zstd             zstd
 xz               xz-utils
 gzip             gzip
+bzip2            bzip2
 sha256sum        coreutils
 cmp              diffutils
 at               at
