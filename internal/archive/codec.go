@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,8 +16,9 @@ import (
 // A compressor makes one frame: a complete zstd frame, xz stream or gzip member,
 // which may stand alone or between others. It belongs to one goroutine.
 type compressor interface {
-	// appendFrame appends raw, compressed, to dst.
-	appendFrame(dst, raw []byte) ([]byte, error)
+	// appendFrame appends raw, compressed, to dst. One that takes seconds ends early,
+	// with ctx's error, when that is done.
+	appendFrame(ctx context.Context, dst, raw []byte) ([]byte, error)
 }
 
 // codec is one way to compress; levels are those of the command of that name.
@@ -87,7 +89,7 @@ func newZstd(level int) (compressor, error) {
 	return zstdFrames{enc}, err
 }
 
-func (z zstdFrames) appendFrame(dst, raw []byte) ([]byte, error) {
+func (z zstdFrames) appendFrame(_ context.Context, dst, raw []byte) ([]byte, error) {
 	return z.enc.EncodeAll(raw, dst), nil
 }
 
@@ -98,7 +100,7 @@ func newGzip(level int) (compressor, error) {
 	return gzipFrames{w}, err
 }
 
-func (g gzipFrames) appendFrame(dst, raw []byte) ([]byte, error) {
+func (g gzipFrames) appendFrame(_ context.Context, dst, raw []byte) ([]byte, error) {
 	out := bytes.NewBuffer(dst)
 	g.w.Reset(out)
 	if _, err := g.w.Write(raw); err != nil {
@@ -119,7 +121,7 @@ func newXz(level int) (compressor, error) {
 	return xzFrames{min(xzDict(level), 16*mib)}, nil
 }
 
-func (x xzFrames) appendFrame(dst, raw []byte) ([]byte, error) {
+func (x xzFrames) appendFrame(ctx context.Context, dst, raw []byte) ([]byte, error) {
 	out := bytes.NewBuffer(dst)
 	// A dictionary larger than the frame would only cost the time to clear it.
 	dict := min(x.dict, max(lzma.MinDictCap, len(raw)))
@@ -127,8 +129,15 @@ func (x xzFrames) appendFrame(dst, raw []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(raw); err != nil {
-		return nil, err
+	for len(raw) > 0 {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		n := min(len(raw), 256<<10) // some tenth of a second
+		if _, err := w.Write(raw[:n]); err != nil {
+			return nil, err
+		}
+		raw = raw[n:]
 	}
 	err = w.Close()
 	return out.Bytes(), err
@@ -136,4 +145,6 @@ func (x xzFrames) appendFrame(dst, raw []byte) ([]byte, error) {
 
 type plain struct{}
 
-func (plain) appendFrame(dst, raw []byte) ([]byte, error) { return append(dst, raw...), nil }
+func (plain) appendFrame(_ context.Context, dst, raw []byte) ([]byte, error) {
+	return append(dst, raw...), nil
+}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 )
 
 // make finds the frame in the previous archive, or reads and compresses it.
-func (w *writer) make(c compressor, t *task) error {
+func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 	key := w.keys.key(t.plan)
 	if path, ok := t.plan.first(); ok && w.tar != nil {
 		t.frame.First = w.tar.name(path)
@@ -42,7 +43,7 @@ func (w *writer) make(c compressor, t *task) error {
 			return w.reuse(t, i, key)
 		}
 	}
-	return w.compress(c, t, raw)
+	return w.compress(ctx, c, t, raw)
 }
 
 // reuse makes the frame that of the previous archive.
@@ -58,9 +59,9 @@ func (w *writer) reuse(t *task, i int, key [32]byte) error {
 	return nil
 }
 
-func (w *writer) compress(c compressor, t *task, raw []byte) error {
+func (w *writer) compress(ctx context.Context, c compressor, t *task, raw []byte) error {
 	t.out = getBuffer(&w.outs, len(raw)/2)
-	out, err := w.zeros.appendFrame(c, (*t.out)[:0], raw)
+	out, err := w.zeros.appendFrame(ctx, c, (*t.out)[:0], raw)
 	if err != nil {
 		return fmt.Errorf("compress with %s: %w", w.Codec, err)
 	}
@@ -148,14 +149,14 @@ type zeroFrames struct {
 	frame  []byte
 }
 
-func (z *zeroFrames) appendFrame(c compressor, dst, raw []byte) ([]byte, error) {
+func (z *zeroFrames) appendFrame(ctx context.Context, c compressor, dst, raw []byte) ([]byte, error) {
 	if !allZero(raw) {
-		return c.appendFrame(dst, raw)
+		return c.appendFrame(ctx, dst, raw)
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if z.frame == nil || z.length != len(raw) {
-		frame, err := c.appendFrame(nil, raw)
+		frame, err := c.appendFrame(ctx, nil, raw)
 		if err != nil {
 			return dst, err
 		}

@@ -170,7 +170,7 @@ func (w *writer) run(ctx context.Context) (*Result, error) {
 		all.Go(func() {
 			for t := range work {
 				if t.err = ctx.Err(); t.err == nil {
-					t.err = w.make(c, t)
+					t.err = w.make(ctx, c, t)
 				}
 				t.plan.release()
 				close(t.done)

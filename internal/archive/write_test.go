@@ -339,7 +339,7 @@ func TestDecodesTo(t *testing.T) {
 		must(t, err)
 		comp, err := c.compressorWith(c.std)
 		must(t, err)
-		frame, err := comp.appendFrame(nil, raw)
+		frame, err := comp.appendFrame(context.Background(), nil, raw)
 		must(t, err)
 		if err := decodesTo(codec, frame, raw); err != nil {
 			t.Errorf("%s: %v", codec, err)
