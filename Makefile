@@ -1,5 +1,6 @@
 # make            bin/tinybackup: one static binary
 # make test       all tests, after installing the tools they need (see testdata/setup.sh)
+# make reuse      two thousand random trees, edits, damages and options: does reuse give what reading gives?
 # make check      formatting, vet, staticcheck, man page, all platforms, size
 # make demo       a backup's whole life, in a temporary directory
 # make bench      tinybackup beside tar | zstd, on the Go tree
@@ -24,7 +25,7 @@ STATICCHECK = $(shell command -v staticcheck || echo '$(GO) run honnef.co/go/too
 PLATFORMS   = linux/amd64 linux/arm64 linux/arm/6 linux/arm/7 darwin/amd64 darwin/arm64 freebsd/amd64
 MAX_BYTES   = 15000000
 
-.PHONY: build test check format vet staticcheck man cross size bench demo install clean
+.PHONY: build test reuse check format vet staticcheck man cross size bench demo install clean
 
 build:
 	$(GOBUILD) -o bin/tinybackup .
@@ -33,6 +34,9 @@ build:
 test:
 	@bash testdata/setup.sh
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./... | $(GO) run testdata/summary.go $(if $(V),-v)
+
+reuse:
+	$(GO) test -count=1 -timeout 12m -run '^TestReuseIsExact$$' ./internal/archive -sequences $(or $(SEQUENCES),2000)
 
 check: format vet staticcheck man cross size
 

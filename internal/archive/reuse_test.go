@@ -20,7 +20,7 @@ import (
 	"tinybackup/internal/source"
 )
 
-var sequences = flag.Int("sequences", 150, "how many random sequences of edits TestReuseIsExact tries")
+var sequences = flag.Int("sequences", 40, "how many random sequences of edits TestReuseIsExact tries")
 
 // fileSource is a file as the Source that it is.
 type fileSource struct {
