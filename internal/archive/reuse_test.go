@@ -212,7 +212,7 @@ func TestReuseIsExact(t *testing.T) {
 				trusted := r.IntN(3) > 0
 				if trusted {
 					// Older kernels give what changes within a tick the same time.
-					time.Sleep(6 * time.Millisecond)
+					time.Sleep(11 * time.Millisecond)
 					last.settle()
 				}
 				for range r.IntN(4) {
