@@ -34,7 +34,7 @@ func TestAt(t *testing.T) {
 }
 
 func atChain(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -74,7 +74,7 @@ func atChain(t *testing.T) {
 
 // atOnce is a single run: the queue is empty after it.
 func atOnce(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -88,7 +88,7 @@ func atOnce(t *testing.T) {
 // atBroken is a job whose backups fail, which must not break the chain: the next
 // run is in the queue, and when the source is back, so are the backups.
 func atBroken(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")

@@ -62,7 +62,7 @@ func TestCron(t *testing.T) {
 	inside(t)
 	need(t, "cron", "crontab", "faketime")
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := (&program{home: "/root"}).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")

@@ -39,7 +39,7 @@ func stopped(t *testing.T, p *program) {
 // is changed and others come and go.
 func TestService(t *testing.T) {
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := newProgram(t).on(c)
 	stopped(t, p)
 	dir := newDir(t)
@@ -162,7 +162,7 @@ func TestServiceStopNow(t *testing.T) {
 // TestServiceForeground is how a container or an init system runs the service.
 func TestServiceForeground(t *testing.T) {
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 480)
+	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
 	p := newProgram(t).on(c)
 	stopped(t, p)
 	dir := newDir(t)
