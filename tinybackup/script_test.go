@@ -31,7 +31,7 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 //	hold DEST NAME    take the lock of these archives, until the end or release
 //	release [NAME]    give it back, or all
 //	waitfor PATTERN   until a file is there; with !: until none is
-//	waitfile PATTERN TEXT  until a file has that text
+//	waitfile [-count=N] PATTERN TEXT  until a file has that text, N times
 //	rep FILE OLD NEW  replace text in a file
 func TestScript(t *testing.T) {
 	t.Parallel()
@@ -218,11 +218,18 @@ func scriptWait(ts *testscript.TestScript, gone bool, args []string) {
 }
 
 func scriptWaitFile(ts *testscript.TestScript, _ bool, args []string) {
+	count := 1
+	if n, found := strings.CutPrefix(args[0], "-count="); found {
+		var err error
+		count, err = strconv.Atoi(n)
+		ts.Check(err)
+		args = args[1:]
+	}
 	scriptUntil(ts, args[1]+" in "+args[0], func() bool {
 		files, err := filepath.Glob(ts.MkAbs(args[0]))
 		ts.Check(err)
 		for _, file := range files {
-			if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), args[1]) {
+			if text, err := os.ReadFile(file); err == nil && strings.Count(string(text), args[1]) >= count {
 				return true
 			}
 		}
