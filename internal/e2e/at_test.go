@@ -34,7 +34,7 @@ func TestAt(t *testing.T) {
 }
 
 func atChain(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -44,13 +44,13 @@ func atChain(t *testing.T) {
 		t.Fatalf("queue before install: %q", got)
 	}
 	var in installed
-	p.json(t, &in, "install", "--scheduler", "at", "--time", "30 * * * *", "--keep", "3", source, dest)
+	p.json(t, &in, "install", "--scheduler", "at", "--time", "30 * * * *", "--keep", "2", source, dest)
 	job := in.Jobs[0]
 	if got := waiting(t); len(got) != 1 {
 		t.Fatalf("queue after install: got %q, want one job", got)
 	}
 
-	found := slots(t, c, dest, 30, 6)
+	found := slots(t, c, dest, 30, 4)
 	if got, want := found[0], job.Next[0]; !got.Equal(want) {
 		t.Errorf("first slot: got %v, want %v", got, want)
 	}
@@ -62,19 +62,19 @@ func atChain(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(p.dir(), "jobs")); err != nil || anyINI(left) {
 		t.Errorf("jobs after uninstall: got %v (%v), want none", left, err)
 	}
-	if got := archives(t, dest); len(got) != 3 {
-		t.Errorf("archives under --keep 3: got %q", got)
+	if got := archives(t, dest); len(got) != 2 {
+		t.Errorf("archives under --keep 2: got %q", got)
 	}
 	last := archives(t, dest)
-	time.Sleep(c.lasts(2 * time.Hour))
+	time.Sleep(c.lasts(70 * time.Minute))
 	if got := archives(t, dest); strings.Join(got, " ") != strings.Join(last, " ") {
-		t.Errorf("archives two hours after uninstall: got %q, want %q", got, last)
+		t.Errorf("archives an hour after uninstall: got %q, want %q", got, last)
 	}
 }
 
 // atOnce is a single run: the queue is empty after it.
 func atOnce(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -88,7 +88,7 @@ func atOnce(t *testing.T) {
 // atBroken is a job whose backups fail, which must not break the chain: the next
 // run is in the queue, and when the source is back, so are the backups.
 func atBroken(t *testing.T) {
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := newProgram(t).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -124,7 +124,13 @@ func atDaylightSaving(t *testing.T) {
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
 	write(t, filepath.Join(source, "a.txt"), "a")
 	c.daemon(t, "/run/atd.pid", "atd", "-f", "-b", "1")
-	p.exits(t, 0, "install", "--scheduler", "at", "--time", "2:30am", source, dest)
+	var in installed
+	p.json(t, &in, "install", "--scheduler", "at", "--time", "2:30am", source, dest)
+	for i, want := range []string{"2027-03-27T02:30:00+01:00", "2027-03-28T03:00:00+02:00", "2027-03-29T02:30:00+02:00"} {
+		if got := in.Jobs[0].Next[i].Format(time.RFC3339); got != want {
+			t.Errorf("next run %d: got %s, want %s", i, got, want)
+		}
+	}
 	waitFor(t, c.lasts(52*time.Hour)+30*time.Second, "three archives", func() bool { return len(archives(t, dest)) >= 3 })
 	p.exits(t, 0, "uninstall", "--all")
 	// 02:30 CET; no 02:30, but 03:00 CEST; 02:30 CEST. At this pace a busy machine

@@ -27,6 +27,13 @@ func newClock(start time.Time, rate int) clock {
 	return clock{base: start.UTC().Truncate(time.Second), real: time.Now(), rate: rate}
 }
 
+// hourly is a clock for jobs at half past every hour, ten minutes before the first
+// one. An hour takes 15 seconds: so late a run may be, on a busy machine, and is
+// still taken for that of its slot.
+func hourly() clock {
+	return newClock(time.Now().Truncate(time.Hour).Add(20*time.Minute), 240)
+}
+
 // now is what the clock shows.
 func (c clock) now() time.Time {
 	return c.base.Add(time.Since(c.real) * time.Duration(c.rate))

@@ -62,7 +62,7 @@ func TestCron(t *testing.T) {
 	inside(t)
 	need(t, "cron", "crontab", "faketime")
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := (&program{home: "/root"}).on(c)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
@@ -74,7 +74,7 @@ func TestCron(t *testing.T) {
 	time.Sleep(1200 * time.Millisecond) // cron compares whole seconds to see that a table has changed
 
 	var in installed
-	p.json(t, &in, "install", "--scheduler", "cron", "--time", "30 * * * *", "--keep", "3", source, dest)
+	p.json(t, &in, "install", "--scheduler", "cron", "--time", "30 * * * *", "--keep", "2", source, dest)
 	job := in.Jobs[0]
 	line := "30 * * * * '" + p.path + "' run --job " + job.ID
 	if got, want := crontab(t), before+line+"\n"; got != want {
@@ -87,7 +87,7 @@ func TestCron(t *testing.T) {
 		t.Errorf("job file: got %q, want %q", job.Path, want)
 	}
 
-	found := slots(t, c, dest, 30, 6)
+	found := slots(t, c, dest, 30, 4)
 	if got, want := found[0], job.Next[0]; !got.Equal(want) {
 		t.Errorf("first slot: got %v, want %v", got, want)
 	}
@@ -101,7 +101,7 @@ func TestCron(t *testing.T) {
 		t.Errorf("jobs after uninstall: got %v (%v), want none", left, err)
 	}
 	// The last run may still be rotating.
-	waitFor(t, 10*time.Second, "three archives under --keep 3", func() bool { return len(archives(t, dest)) == 3 })
+	waitFor(t, 20*time.Second, "two archives under --keep 2", func() bool { return len(archives(t, dest)) == 2 })
 	if got := partials(t, dest); len(got) != 0 {
 		t.Errorf("left in the destination: %q", got)
 	}
@@ -109,9 +109,9 @@ func TestCron(t *testing.T) {
 
 	// An uninstalled job does not come back.
 	last := archives(t, dest)
-	time.Sleep(c.lasts(2 * time.Hour))
+	time.Sleep(c.lasts(70 * time.Minute))
 	if got := archives(t, dest); strings.Join(got, " ") != strings.Join(last, " ") {
-		t.Errorf("archives two hours after uninstall: got %q, want %q", got, last)
+		t.Errorf("archives an hour after uninstall: got %q, want %q", got, last)
 	}
 }
 

@@ -39,14 +39,14 @@ func stopped(t *testing.T, p *program) {
 // is changed and others come and go.
 func TestService(t *testing.T) {
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := newProgram(t).on(c)
 	stopped(t, p)
 	dir := newDir(t)
 	source, dest := mkdir(t, dir, "notes"), mkdir(t, dir, "archives")
 	write(t, filepath.Join(source, "a.txt"), "a")
 
-	o := p.exits(t, 0, "install", "--scheduler", "service", "--time", "30 * * * *", "--keep", "3", source, dest)
+	o := p.exits(t, 0, "install", "--scheduler", "service", "--time", "30 * * * *", "--keep", "2", source, dest)
 	if !strings.Contains(o.stdout+o.stderr, "tinybackup start") {
 		t.Errorf("install says nothing of tinybackup start:\n%s%s", o.stdout, o.stderr)
 	}
@@ -76,12 +76,12 @@ func TestService(t *testing.T) {
 		t.Errorf("processes after stop: %v", got)
 	}
 	last := strings.Join(archives(t, dest), " ")
-	time.Sleep(c.lasts(2 * time.Hour))
+	time.Sleep(c.lasts(70 * time.Minute))
 	if got := strings.Join(archives(t, dest), " "); got != last {
-		t.Errorf("archives two hours after stop: got %q, want %q", got, last)
+		t.Errorf("archives an hour after stop: got %q, want %q", got, last)
 	}
-	if got := archives(t, dest); len(got) != 3 {
-		t.Errorf("archives under --keep 3: got %q", got)
+	if got := archives(t, dest); len(got) != 2 {
+		t.Errorf("archives under --keep 2: got %q", got)
 	}
 
 	// What it missed while it was off is made up for, once.
@@ -162,7 +162,7 @@ func TestServiceStopNow(t *testing.T) {
 // TestServiceForeground is how a container or an init system runs the service.
 func TestServiceForeground(t *testing.T) {
 	t.Parallel()
-	c := newClock(time.Now().Truncate(time.Hour).Add(10*time.Minute), 240)
+	c := hourly()
 	p := newProgram(t).on(c)
 	stopped(t, p)
 	dir := newDir(t)
