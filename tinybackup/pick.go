@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"tinybackup/internal/rotate"
 	"tinybackup/internal/store"
 )
 
@@ -107,15 +106,4 @@ func seriesOf(all []stored) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// kindName is a kind as a person calls it.
-func kindName(kind rotate.Kind) string {
-	switch kind {
-	case rotate.KindDir:
-		return "directory"
-	case rotate.KindDevice:
-		return "device image"
-	}
-	return "file"
 }
