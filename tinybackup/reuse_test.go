@@ -103,9 +103,6 @@ func TestRunManifestOfAnother(t *testing.T) {
 	}
 	// As if somebody had renamed things: the right name and size, other frames.
 	m.Archive = second.Archive
-	if m.Size == second.Written {
-		t.Skip("both archives have one size by chance")
-	}
 	if data, err = m.Encode(); err != nil {
 		t.Fatal(err)
 	}
