@@ -40,10 +40,16 @@ func dataExtents(fd int, size int64) []Extent {
 
 // dropBehind takes what was read out of the page cache: a backup passes once
 // over more than fits there, and would push out what others work with.
-func dropBehind(f *os.File, x Extent) {
-	if x.Len >= 1<<20 {
-		_ = unix.Fadvise(int(f.Fd()), x.Off, x.Len, unix.FADV_DONTNEED)
-	}
+func dropBehind(fd int, x Extent) {
+	_ = unix.Fadvise(fd, x.Off, x.Len, unix.FADV_DONTNEED)
+}
+
+// cached says whether the byte at off is in the page cache: somebody works with
+// the file. (preadv2(2): RWF_NOWAIT fails with EAGAIN where it would have to wait
+// for the disk, and with EOPNOTSUPP where nobody can tell.)
+func cached(fd int, off int64) bool {
+	n, err := unix.Preadv2(fd, [][]byte{make([]byte, 1)}, off, unix.RWF_NOWAIT)
+	return err == nil && n == 1
 }
 
 // deviceSize is the size of a block device, for which stat says 0.

@@ -419,7 +419,7 @@ func TestManyDirectories(t *testing.T) {
 					got++
 					mu.Unlock()
 				}
-				s.Entry.content.file.Close()
+				unix.Close(s.Entry.content.fd)
 			}
 		})
 	}
