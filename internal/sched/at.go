@@ -41,7 +41,10 @@ type At struct {
 	root string // where /proc and /run are looked for; tests put a tree of their own here
 }
 
-var _ Scheduler = (*At)(nil)
+var (
+	_ Scheduler = (*At)(nil)
+	_ Retrier   = (*At)(nil)
+)
 
 // Name is "at".
 func (a *At) Name() string { return "at" }
@@ -118,6 +121,10 @@ func (a *At) Add(ctx context.Context, e Entry) error {
 	}
 	return nil
 }
+
+// Retry puts a run at e.Next in the place of the queued one: that run queues the slot after it again, as every run does.
+// Its errors are those of Add.
+func (a *At) Retry(ctx context.Context, e Entry) error { return a.Add(ctx, e) }
 
 // Remove takes every waiting job of job out of the queue. One that is running goes on, and is not counted.
 func (a *At) Remove(ctx context.Context, job string) (removed int, err error) {

@@ -164,6 +164,24 @@ func TestAtAddListRemove(t *testing.T) {
 	}
 }
 
+func TestAtRetry(t *testing.T) {
+	f := &fakeAt{}
+	f.put(atNow, "=", "root", ownBody) // the run that failed
+	a := newAt(t, f)
+	for _, after := range []time.Duration{24 * time.Hour, 5 * time.Minute, 10 * time.Minute} {
+		if err := a.Retry(t.Context(), atEntry(after)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := f.count(); got != 1 {
+		t.Fatalf("jobs that wait: got %d, want 1", got)
+	}
+	want, _ := roundUp(atNow.Add(10 * time.Minute))
+	if got := f.jobs[len(f.jobs)-1].when; !got.Equal(want) {
+		t.Errorf("the next try: got %s, want %s", got, want)
+	}
+}
+
 func TestAtRoundsUp(t *testing.T) {
 	for _, test := range []struct{ next, want string }{
 		{"2026-11-21T09:02:00Z", "202611210902"},

@@ -34,3 +34,11 @@ type Scheduler interface {
 	// List is every entry that Add could have written for this user, and no other.
 	List(ctx context.Context) ([]Entry, error)
 }
+
+// Retrier is a Scheduler that can start a job at a time of its own choice, beside its schedule: a run that failed asks for the next try.
+// Cron is none.
+type Retrier interface {
+	// Retry starts the job once more at e.Next, which has to be before its next slot. A second call replaces the first, and
+	// Remove takes it away too.
+	Retry(ctx context.Context, e Entry) error
+}
