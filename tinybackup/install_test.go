@@ -28,6 +28,10 @@ func (m *memoryScheduler) Name() string                { return m.name }
 func (m *memoryScheduler) Check(context.Context) error { return nil }
 func (m *memoryScheduler) Express(*sched.Spec) error   { return nil }
 func (m *memoryScheduler) Line(e sched.Entry) (string, error) {
+	if m.name == "cron" {
+		fields, err := e.Spec.Cron()
+		return fields + " " + sched.Command(e.Binary, e.Job), err
+	}
 	return sched.Command(e.Binary, e.Job), nil
 }
 func (m *memoryScheduler) Add(_ context.Context, e sched.Entry) error {
@@ -88,7 +92,7 @@ func TestInstallByID(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := done[0].ID
-	if want := "'/bin/sh' run --job " + id; done[0].Line != want || len(m.entries) != 1 || m.entries[0].Job != id {
+	if want := "30 2 * * * '/bin/sh' run --job " + id; done[0].Line != want || len(m.entries) != 1 || m.entries[0].Job != id {
 		t.Errorf("line %q, entries %+v, want %q", done[0].Line, m.entries, want)
 	}
 	s, err := StatusOf(t.Context(), env, Selection{})

@@ -194,28 +194,22 @@ func (l *look) scheduler(ctx context.Context, js *JobStatus, n numbered, spec *s
 		return
 	}
 	if len(own) == 0 {
-		again := "tinybackup uninstall " + js.ID + ", and install it again"
-		if js.Scheduler == "at" {
-			js.problem("the chain is broken, at has no run of it: %s", again)
-		} else {
-			js.problem("its line is missing from %s: %s", js.Scheduler, again)
-		}
 		js.Next = time.Time{}
-		return
-	}
-	if len(own) > 1 && js.Scheduler == "cron" {
-		js.problem("it is there twice: %s and %s", own[0].Where, own[1].Where)
 	}
 	for _, e := range own {
 		js.Where = e.Where
 		if js.Scheduler == "at" && !e.Running {
 			js.Next = e.Next.In(spec.Anchor.Location())
 		}
-		if info, err := os.Stat(e.Binary); err != nil || info.Mode().Perm()&0o111 == 0 || !info.Mode().IsRegular() {
-			js.problem("%s starts the program %q, which is not there", e.Where, e.Binary)
-		}
-		if js.Scheduler == "cron" && !sameFields(e.Spec, spec) {
-			js.problem("%s has other times than its job file: %s", e.Where, "tinybackup uninstall "+js.ID+", and install it again")
+	}
+	want, err := n.job.expected(l.env, spec, l.now)
+	if err != nil {
+		js.problem("%v", err)
+		return
+	}
+	for _, f := range faults(s, want, own) {
+		if !f.harmless {
+			js.problem("%s: tinybackup repair %s", f.text, js.ID)
 		}
 	}
 	if err, asked := l.check[js.Scheduler]; asked {
@@ -233,17 +227,6 @@ func (l *look) tellCheck(js *JobStatus, err error) {
 	if err != nil {
 		js.problem("nobody starts it: %v", err)
 	}
-}
-
-// sameFields says whether a line of the crontab is at the job's times. a is nil
-// if somebody has typed what cannot be read.
-func sameFields(a, b *sched.Spec) bool {
-	if a == nil {
-		return false
-	}
-	x, errA := a.Cron()
-	y, errB := b.Cron()
-	return errA == nil && errB == nil && x == y
 }
 
 // places tells of the source and of what is in the destination.

@@ -1,0 +1,198 @@
+package tinybackup
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"tinybackup/internal/sched"
+)
+
+// What a scheduler should have of a job, and how what it has differs: statusof
+// tells of it, repair mends it.
+
+// A faultKind is how the entries of a scheduler are not as they should be.
+type faultKind int
+
+const (
+	faultMissing faultKind = iota // there is none: nothing starts the job
+	faultTwice                    // there are more than there should be
+	faultTimes                    // the times are not the job's
+	faultGone                     // the program that is started is not there
+	faultOther                    // it is there, but is not this program, or another version of it
+)
+
+// A fault is one difference between what a scheduler has and what it should have.
+type fault struct {
+	kind     faultKind
+	text     string // a sentence, without what to do
+	harmless bool   // the job is started in time all the same: only repair cares
+}
+
+// expected is the entry that a job's scheduler should have now. Its Next is zero
+// if the job has no run to come.
+func (j Job) expected(env Env, spec *sched.Spec, now time.Time) (sched.Entry, error) {
+	binary, err := env.binary()
+	if err != nil {
+		return sched.Entry{}, err
+	}
+	next, _ := spec.Next(now)
+	return j.entry(env.Dirs, binary, spec, next), nil
+}
+
+// faults compares what the scheduler s has of a job, as List gave it, with the
+// entry that it should have. Who runs now is no longer started by its entry.
+func faults(s sched.Scheduler, want sched.Entry, have []sched.Entry) []fault {
+	var found []fault
+	switch s.Name() {
+	case "cron":
+		found = lineFaults(s, want, have)
+	case "at":
+		found = queueFaults(want, have)
+	default:
+		if len(have) == 0 {
+			found = []fault{{kind: faultMissing, text: "its entry is missing from " + s.Name()}}
+		}
+	}
+	seen := make(map[string]bool)
+	for _, e := range have {
+		if e.Running || seen[e.Binary] {
+			continue
+		}
+		seen[e.Binary] = true
+		switch {
+		case !isProgram(e.Binary):
+			found = append(found, fault{kind: faultGone, text: fmt.Sprintf("%s starts the program %q, which is not there", e.Where, e.Binary)})
+		case !sameProgram(e.Binary, want.Binary):
+			found = append(found, fault{
+				kind: faultOther, harmless: true,
+				text: fmt.Sprintf("%s starts %q, which is another version than this one", e.Where, e.Binary),
+			})
+		}
+	}
+	return found
+}
+
+// lineFaults compares lines of a crontab. Fields that a person has written in
+// another way are good if they mean the same.
+func lineFaults(s sched.Scheduler, want sched.Entry, have []sched.Entry) (found []fault) {
+	if len(have) == 0 {
+		return []fault{{kind: faultMissing, text: "its line is missing from cron"}}
+	}
+	wanted, err := wantedFields(s, want)
+	if err != nil {
+		return []fault{{kind: faultTimes, text: fmt.Sprintf("%s has other times than its job file: %v", have[0].Where, err)}}
+	}
+	first := make(map[string]string) // where fields stand
+	for _, e := range have {
+		fields := fieldsOf(e.Spec)
+		switch {
+		case !slices.Contains(wanted, fields):
+			found = append(found, fault{kind: faultTimes, text: e.Where + " has other times than its job file"})
+		case first[fields] != "":
+			found = append(found, fault{kind: faultTwice, text: fmt.Sprintf("it is there twice: %s and %s", first[fields], e.Where)})
+		default:
+			first[fields] = e.Where
+		}
+	}
+	if len(found) == 0 && len(first) < len(wanted) {
+		found = []fault{{kind: faultTimes, text: "one of its lines is missing from cron"}}
+	}
+	return found
+}
+
+// wantedFields are the five fields of each line that a crontab should have.
+func wantedFields(s sched.Scheduler, want sched.Entry) (all []string, err error) {
+	text, err := s.Line(want)
+	if err != nil {
+		return nil, err
+	}
+	command := " " + sched.Command(want.Binary, want.Job)
+	for line := range strings.Lines(text) {
+		all = append(all, strings.TrimSuffix(strings.TrimSuffix(line, "\n"), command))
+	}
+	return all, nil
+}
+
+// fieldsOf is a schedule as five fields, or "" of what a person has typed and
+// nobody can read.
+func fieldsOf(s *sched.Spec) string {
+	if s == nil {
+		return ""
+	}
+	fields, err := s.Cron()
+	if err != nil {
+		return ""
+	}
+	return fields
+}
+
+// queueFaults looks at the queue of at, which should have one run, no later than
+// the next slot.
+func queueFaults(want sched.Entry, have []sched.Entry) (found []fault) {
+	if len(have) == 0 {
+		return []fault{{kind: faultMissing, text: "the chain is broken, at has no run of it"}}
+	}
+	waiting := slices.DeleteFunc(slices.Clone(have), func(e sched.Entry) bool { return e.Running })
+	if len(waiting) == 0 {
+		return nil // the run that goes on has queued the next, or is about to
+	}
+	first := slices.MinFunc(waiting, func(a, b sched.Entry) int { return a.Next.Compare(b.Next) })
+	// at knows whole minutes only.
+	if !want.Next.IsZero() && first.Next.After(want.Next.Add(time.Minute)) {
+		found = append(found, fault{
+			kind: faultTimes, text: fmt.Sprintf("%s is later than its next run should be, %s", first.Where, want.Next.Format(clockFormat)),
+		})
+	}
+	if len(waiting) > 1 {
+		found = append(found, fault{
+			kind: faultTwice, harmless: true, // for a moment each time that the next run is queued
+			text: fmt.Sprintf("it is there twice: %s and %s", waiting[0].Where, waiting[1].Where),
+		})
+	}
+	return found
+}
+
+// isProgram says whether path can be started.
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+// sameProgram says whether two paths are one program: one file, or a copy of it.
+// Of what cannot be read nothing is said against it.
+func sameProgram(a, b string) bool {
+	if samePlace(a, b) {
+		return true
+	}
+	same, err := sameContent(a, b)
+	return same || err != nil
+}
+
+// sameContent compares two files.
+func sameContent(a, b string) (bool, error) {
+	x, err := contentSum(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := contentSum(b)
+	return x == y, err
+}
+
+// contentSum is the SHA-256 of a file's bytes.
+func contentSum(path string) (sum [sha256.Size]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
