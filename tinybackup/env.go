@@ -40,6 +40,7 @@ type Env struct {
 	logPath     string            // of the log that Log goes to; may be empty
 	schedulers  []sched.Scheduler // nil: those of the machine
 	machineZone *time.Location    // that cron goes by; nil: what /etc/localtime says
+	crontabLock string            // of all edits of the crontab; empty: the user's
 }
 
 // A Progress is how far a run is.

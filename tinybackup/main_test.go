@@ -46,6 +46,7 @@ func scriptTinybackup() {
 	env.Now = scriptNow
 	env.Zone = zoneNamed(os.Getenv("TB_ZONE"))
 	env.machineZone = zoneNamed(os.Getenv("TB_MACHINE_ZONE"))
+	env.crontabLock = spool("crontab.lock")
 	for _, s := range newSchedulers(env) {
 		env.schedulers = append(env.schedulers, scriptScheduler{s})
 	}

@@ -18,6 +18,14 @@ type Dirs struct {
 	Plain bool
 }
 
+// rootDirs are those of root.
+var rootDirs = Dirs{
+	Jobs:  "/etc/tinybackup/jobs",
+	State: "/var/lib/tinybackup",
+	Log:   "/var/log/tinybackup",
+	Plain: true,
+}
+
 // DirsOf tells the directories of a user, given the environment, the effective
 // user id and the home directory that the user database knows.
 //
@@ -35,12 +43,7 @@ func DirsOf(getenv func(string) string, euid int, home string) Dirs {
 		}
 	}
 	if euid == 0 {
-		return Dirs{
-			Jobs:  "/etc/tinybackup/jobs",
-			State: "/var/lib/tinybackup",
-			Log:   "/var/log/tinybackup",
-			Plain: true,
-		}
+		return rootDirs
 	}
 	plain := userDirs("", "", home)
 	if h := getenv("HOME"); h != "" {

@@ -110,3 +110,20 @@ func TestResolveKeepsDeviceNames(t *testing.T) {
 		}
 	}
 }
+
+// The crontab is the user's, whatever the environment says: so is its lock.
+func TestCrontabLock(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		euid        int
+		home        string
+		file, other string
+	}{
+		{0, "/root", "/var/lib/tinybackup/crontab.lock", "/root"},
+		{1000, "/home/anna", "/home/anna/.local/state/tinybackup/crontab.lock", "/home/anna"},
+	} {
+		if file, other := crontabLock(c.euid, c.home); file != c.file || other != c.other {
+			t.Errorf("user %d: got %q and %q, want %q and %q", c.euid, file, other, c.file, c.other)
+		}
+	}
+}

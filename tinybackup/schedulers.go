@@ -15,14 +15,30 @@ import (
 // newSchedulers are the ways to have a job started, the one that --scheduler auto
 // prefers first.
 func newSchedulers(env Env) []sched.Scheduler {
+	lock, other := crontabLock(os.Geteuid(), homeOf(os.Geteuid()))
+	if env.crontabLock != "" {
+		lock = env.crontabLock
+	}
 	return []sched.Scheduler{
 		&sched.Cron{
-			LockPath:   filepath.Join(env.Dirs.State, "crontab.lock"),
+			LockPath:   lock,
+			LockElse:   []string{other, filepath.Join(env.Dirs.State, "crontab.lock")},
 			BackupPath: filepath.Join(env.Dirs.State, "crontab.backup"),
 		},
 		&sched.At{LockPath: filepath.Join(env.Dirs.State, "at.lock"), Now: env.Now},
 		serviceScheduler{env: env},
 	}
+}
+
+// crontabLock is what is locked while the crontab of a user is edited. There is one
+// crontab, however many TINYBACKUP_DIRs there are: so it does not depend on the
+// environment. Where the file cannot be made, it is the home directory itself.
+func crontabLock(euid int, home string) (file, otherwise string) {
+	state := userDirs("", "", home).State
+	if euid == 0 {
+		state = rootDirs.State
+	}
+	return filepath.Join(state, "crontab.lock"), home
 }
 
 // allSchedulers are those of env, or those of the machine.

@@ -19,9 +19,10 @@ const maxCommand = 998
 // Every line that is not ours stays as it is, byte for byte, and in its place. No line is ever written but the job's own:
 // one with variables would hold for the lines of others too.
 type Cron struct {
-	LockPath   string // edits hold this file's lock; it must be the same for all processes of the user. Made if need be, and never removed
-	BackupPath string // before the first byte changes the table is kept here, 0600; each edit replaces it
-	Runner     Runner // how crontab is run; the zero value runs it
+	LockPath   string   // edits hold this file's lock; it must be the same for all processes of the user. Made if need be, and never removed
+	LockElse   []string // if it cannot be made, the lock is that of the first of these files or directories that can be had
+	BackupPath string   // before the first byte changes the table is kept here, 0600; each edit replaces it
+	Runner     Runner   // how crontab is run; the zero value runs it
 
 	root string // where /proc and /run are looked for; tests put a tree of their own here
 }

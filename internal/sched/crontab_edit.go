@@ -17,7 +17,7 @@ const editTries = 5
 // crontab(1) itself locks nothing: twenty that read, append and write at the same time leave three of their twenty lines.
 // Our own are kept apart by the lock; others' (an open crontab -e) are noticed by comparing just before and just after.
 func (c *Cron) edit(ctx context.Context, change func(text string) string) error {
-	unlock, err := lockFile(ctx, c.LockPath)
+	unlock, err := lockFile(ctx, c.LockPath, c.LockElse...)
 	if err != nil {
 		return err
 	}

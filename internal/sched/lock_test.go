@@ -61,3 +61,30 @@ func TestLockGivesUp(t *testing.T) {
 		t.Error("no error for an impossible path")
 	}
 }
+
+// Where the file cannot be made, all take the lock of the same other thing; what passes is no reason to.
+func TestLockElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	impossible := []string{"/proc/self/no/lock", "/dev/null/lock", "/proc/none"}
+	for _, path := range impossible {
+		unlock, err := lockFile(t.Context(), path, "/dev/null/neither", dir, filepath.Join(dir, "not this"))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := lockFile(ctx, dir); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: the directory is not locked: got %v", path, err)
+		}
+		cancel()
+		unlock()
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+	if _, err := lockFile(t.Context(), strings.Repeat("x", 5000), dir); err == nil {
+		t.Error("an error that is no lasting one led to another lock")
+	}
+	if _, err := lockFile(t.Context(), impossible[1], "/dev/null/neither"); err == nil || !strings.Contains(err.Error(), "/dev/null") {
+		t.Errorf("nothing can be locked: got %v", err)
+	}
+}
