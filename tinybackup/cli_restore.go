@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"tinybackup/internal/rotate"
@@ -140,19 +139,30 @@ func (c *verifyCommand) execute(ctx context.Context, env Env) error {
 	return err
 }
 
-// print shows the archives, and what is wrong with them.
+// print shows the archives, each in a line, and what is wrong with them.
 func (v VerifyReport) print(env Env) error {
-	t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
+	var rows [][]string
 	for _, a := range v.Archives {
 		switch {
 		case a.Problem != "":
-			fmt.Fprintf(t, "%s\tDAMAGED\t%s\n", oneLine(a.Archive), oneLine(a.Problem))
+			rows = append(rows, []string{"DAMAGED", oneLine(a.Archive), oneLine(a.Problem)})
 		case !env.quiet:
-			fmt.Fprintf(t, "%s\tgood\t%s\n", oneLine(a.Archive), oneLine(strings.Join(a.Checked, ", ")))
+			rows = append(rows, []string{"good", oneLine(a.Archive), a.summary()})
 		}
 	}
 	for _, name := range v.Missing {
-		fmt.Fprintf(t, "%s\tMISSING\t%s\n", oneLine(name), "SHA256SUMS has it")
+		rows = append(rows, []string{"MISSING", oneLine(name), "SHA256SUMS has it"})
 	}
-	return t.Flush()
+	if len(rows) == 0 {
+		return nil
+	}
+	return printTable(env.Stdout, []column{{head: "IS"}, {head: "ARCHIVE"}, {head: "WHAT", wraps: true}}, rows)
+}
+
+// summary is what was read, in a few words: what it was compared with is in --json.
+func (v Verified) summary() string {
+	if v.Entries > 0 {
+		return Size(v.Raw).String() + ", " + plural(v.Entries, "entry", "entries")
+	}
+	return Size(v.Raw).String()
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -74,8 +73,17 @@ func (l Listing) print(env Env) error {
 		fmt.Fprintf(env.Stdout, "there are no archives in %s\n", oneLine(l.Dest))
 		return nil
 	}
-	if err := printVerdicts(env, l.Archives); err != nil {
-		return err
+	for rest := l.Archives; len(rest) > 0; { // each name by itself: they may be of any length
+		n := 1
+		for n < len(rest) && rest[n].Series == rest[0].Series {
+			n++
+		}
+		if err := printVerdicts(env, rest[:n]); err != nil {
+			return err
+		}
+		if rest = rest[n:]; len(rest) > 0 {
+			fmt.Fprintln(env.Stdout)
+		}
 	}
 	for name, why := range sortedPairs(l.Refused) {
 		fmt.Fprintf(env.Stdout, "rotation of %s would remove nothing: %s\n", oneLine(name), oneLine(why))
@@ -99,13 +107,14 @@ func sortedPairs(m map[string]string) func(func(string, string) bool) {
 	}
 }
 
-// archiveTime is how a person sees the time of an archive, which has seconds.
-const archiveTime = "2006-01-02 15:04:05"
+// verdictColumns are those of printVerdicts. When an archive was made is in its name.
+var verdictColumns = []column{
+	{head: "ARCHIVE"}, {head: "SIZE", right: true}, {head: "OWN", right: true}, {head: "ENTRIES", right: true}, {head: "ROTATION", wraps: true},
+}
 
 // printVerdicts shows archives and what rotation makes of them.
 func printVerdicts(env Env, all []Verdict) error {
-	t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "ARCHIVE\tTIME\tSIZE\tOWN\tENTRIES\tROTATION")
+	var rows [][]string
 	for _, v := range all {
 		verb := "remove"
 		if v.Keep {
@@ -125,9 +134,9 @@ func printVerdicts(env Env, all []Verdict) error {
 		if v.Size > 0 {
 			size, own = Size(v.Size).String(), Size(v.Own).String()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(v.Archive), v.Time.In(env.Now().Location()).Format(archiveTime), size, own, entries, oneLine(text))
+		rows = append(rows, []string{oneLine(v.Archive), size, own, entries, oneLine(text)})
 	}
-	return t.Flush()
+	return printTable(env.Stdout, verdictColumns, rows)
 }
 
 // print says in one line what a run did; with DryRun in some what it would do.

@@ -2,6 +2,7 @@ package tinybackup
 
 import (
 	"strings"
+	"unicode/utf8"
 )
 
 // helpWidth is how wide help is: a terminal's 80 columns, and easy to read.
@@ -101,13 +102,13 @@ func writeColumns(b *strings.Builder, label string, width int, text string) {
 	b.WriteString(wrap(text, helpWidth-len(indent), indent) + "\n")
 }
 
-// wrap breaks text at spaces so that no line is longer than width, and begins
-// each but the first with indent.
+// wrap breaks text at spaces so that no line is longer than width characters, and
+// begins each but the first with indent. A word that is longer stays whole.
 func wrap(text string, width int, indent string) string {
 	var lines []string
 	line := ""
 	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			lines = append(lines, line)
 			line = ""
 		}

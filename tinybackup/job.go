@@ -121,7 +121,7 @@ func LoadJob(dirs Dirs, ref string) (Job, error) {
 	}
 	job, err := readJob(dirs, path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Job{}, &HintError{Err: fmt.Errorf("job %q does not exist", ref), Hint: "tinybackup statusof shows the jobs there are"}
+		return Job{}, &UsageError{Msg: fmt.Sprintf("job %q does not exist", ref), Hint: "tinybackup statusof shows the jobs there are"}
 	}
 	return job, err
 }

@@ -67,6 +67,8 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err 
 	}
 	// Rotation counts the days of the job's zone, whoever started this.
 	inner.Now = func() time.Time { return env.Now().In(job.Installed.Location()) }
+	inner, endProgress := job.noteProgress(inner)
+	defer endProgress()
 	report, err := Run(ctx, inner, o, job.ID)
 	if broken != "" {
 		report.Warnings = append([]string{broken}, report.Warnings...)
