@@ -103,8 +103,19 @@ func (o Options) checkWords() error {
 			return &UsageError{Msg: "an --exclude pattern is empty", Hint: "give a pattern such as '*.tmp'"}
 		}
 	}
-	if o.LockWait < 0 {
-		return &UsageError{Msg: "--lock-wait is negative"}
+	for _, d := range []struct {
+		name string
+		time Duration
+	}{{"lock-wait", o.LockWait}, {"grace", o.Grace}, {"jitter", o.Jitter}} {
+		if d.time < 0 {
+			return &UsageError{Msg: "--" + d.name + " is negative"}
+		}
+	}
+	if o.CatchUp != "" && o.CatchUp != "once" && o.CatchUp != "none" {
+		return &UsageError{Msg: fmt.Sprintf("catch-up %q", o.CatchUp), Hint: "--catch-up is once or none"}
+	}
+	if o.Grace > 0 && o.CatchUp == "none" {
+		return &UsageError{Msg: "--grace is for runs that are made up for, and --catch-up none makes up for none", Hint: "leave one of them out"}
 	}
 	return nil
 }

@@ -24,6 +24,13 @@ const (
 	exitSignal   = 128
 )
 
+// A toldError is one that was told of before: its exit status counts, its text
+// is in the log.
+type toldError struct{ error }
+
+// Unwrap is the error itself.
+func (e *toldError) Unwrap() error { return e.error }
+
 // exitStatus is the exit status that goes with a command's error.
 func exitStatus(ctx context.Context, err error) int {
 	var (
@@ -54,7 +61,7 @@ func exitStatus(ctx context.Context, err error) int {
 // exit status.
 func finish(ctx context.Context, w io.Writer, err error) int {
 	status := exitStatus(ctx, err)
-	if err == nil || errors.Is(err, errWarnings) {
+	if err == nil || errors.Is(err, errWarnings) || errors.As(err, new(*toldError)) {
 		return status
 	}
 	text := err.Error()

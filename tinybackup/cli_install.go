@@ -62,7 +62,7 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 	if !c.RunNow {
 		return nil
 	}
-	run := runCommand{progressOption: c.progressOption, quietOutput: c.JSON, firstRun: true}
+	run := runCommand{progressOption: c.progressOption, quietOutput: c.JSON, firstRun: true, Now: true}
 	run.Options.Yes = c.Options.Yes
 	var errs error
 	for _, job := range done {

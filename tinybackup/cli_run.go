@@ -2,12 +2,14 @@ package tinybackup
 
 import (
 	"context"
+	"fmt"
 	"slices"
 )
 
 // runCommand are the options of run.
 type runCommand struct {
 	Job  string `long:"job" value-name:"ID" description:"do what a job says, by its id or the path of its file"`
+	Now  bool   `long:"now" description:"with --job: back up now, even if its last planned run is done"`
 	JSON bool   `long:"json" description:"print one JSON object"`
 	progressOption
 	Options Options  `group:"Options of the backup"`
@@ -19,13 +21,16 @@ type runCommand struct {
 
 // jobRunOptions are the options that may go with --job: the others are in the
 // job's file, and one that contradicts it would be a surprise at the next run.
-var jobRunOptions = []string{"job", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
+var jobRunOptions = []string{"job", "now", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	env, done := c.watch(env)
 	defer done()
 	var report Report
 	if c.Job == "" {
+		if c.Now {
+			return &UsageError{Msg: "--now goes with --job", Hint: "tinybackup run SOURCE DEST always backs up now"}
+		}
 		if c.Args.Source == "" || c.Args.Dest == "" {
 			return &UsageError{Msg: "run wants a source and a destination", Hint: "tinybackup run SOURCE DEST, or tinybackup run --job ID"}
 		}
@@ -39,11 +44,19 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 	}
 	done()
 	if err != nil {
+		// A job that goes on failing was told of, and cron would mail it every night.
+		if c.Job != "" && !c.Now && !env.terminal && report.Told {
+			return &toldError{err}
+		}
 		return err
 	}
 	switch {
 	case c.JSON:
 		err = printJSON(env, report)
+	case report.Nothing != "":
+		if env.terminal && !env.quiet {
+			fmt.Fprintln(env.Stdout, oneLine(report.Nothing))
+		}
 	// What a scheduler started is silent when all is well: cron mails what it prints.
 	case !c.quietOutput && (c.Job == "" || c.firstRun || env.terminal || report.DryRun):
 		err = report.print(env)
@@ -68,7 +81,7 @@ func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Repo
 		return Report{}, err
 	}
 	o := c.Options
-	return RunJob(ctx, env, job, RunOnce{DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify, Reread: o.Reread})
+	return RunJob(ctx, env, job, RunOnce{Now: c.Now, DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify, Reread: o.Reread})
 }
 
 // watch gives env a progress line, if one is wanted, and what takes it away again.

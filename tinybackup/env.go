@@ -1,6 +1,7 @@
 package tinybackup
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -41,6 +42,10 @@ type Env struct {
 	schedulers  []sched.Scheduler // nil: those of the machine
 	machineZone *time.Location    // that cron goes by; nil: what /etc/localtime says
 	crontabLock string            // of all edits of the crontab; empty: the user's
+
+	// What a job's run is made of; nil: Run, and a timer. A simulation has its own.
+	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)
+	sleep  func(ctx context.Context, d time.Duration) error
 }
 
 // A Progress is how far a run is.

@@ -15,21 +15,25 @@ const (
 	ResultOK       = "ok"       // an archive is stored
 	ResultWarnings = "warnings" // an archive is stored, and something is to be told of it
 	ResultFailed   = "failed"   // nothing new is stored
-	ResultSkipped  = "skipped"  // another run of the job was going on
+	ResultSkipped  = "skipped"  // another run was going on
+	ResultMissed   = "missed"   // no run: nothing could start it in time
 )
 
 // A HistoryEntry is what is remembered of one run of a job: one line of JSON in
 // its history.jsonl. Times are those of the job's zone, sizes are bytes.
 type HistoryEntry struct {
-	Slot     time.Time `json:"slot,omitzero"` // the planned time that the run serves; none if it came before the first
+	Slot     time.Time `json:"slot,omitzero"` // the planned time that the run serves; none if it was asked for between two
 	Start    time.Time `json:"start"`
 	End      time.Time `json:"end"`
-	Result   string    `json:"result"` // one of the Result constants
-	Exit     int       `json:"exit"`   // exit status of the run
+	Result   string    `json:"result"`           // one of the Result constants
+	Exit     int       `json:"exit"`             // exit status of the run
+	Change   string    `json:"change,omitempty"` // what changed with it: one of the Change constants
+	Missed   int       `json:"missed,omitempty"` // how many slots, the last of which is Slot, with ResultMissed
 	Archive  string    `json:"archive,omitempty"`
 	Read     int64     `json:"read"`    // read from the source
 	Raw      int64     `json:"raw"`     // of the archive before compression
 	Written  int64     `json:"written"` // size of the archive
+	Reused   int64     `json:"reused"`  // of these, taken from the previous archive
 	Entries  int64     `json:"entries"` // files, directories and so on
 	Removed  int       `json:"removed"` // archives that rotation removed
 	Warnings int       `json:"warnings"`

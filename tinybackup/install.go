@@ -317,38 +317,39 @@ func (p *InstalledJob) takeBack(ctx context.Context) error {
 
 // requeue puts the job's next run into the queue of a scheduler that forgets a
 // job when it starts it. It comes before the backup, so that whatever becomes of
-// that, the chain goes on. It holds the same lock as uninstall, and looks for the
-// job's file under it: a job that is just uninstalled does not come back, and the
-// error is fs.ErrNotExist.
-func requeue(ctx context.Context, env Env, job Job) (err error) {
+// that, the chain goes on.
+func requeue(ctx context.Context, env Env, job Job, spec *sched.Spec) error {
 	if job.Scheduler != "at" || job.Once {
 		return nil
-	}
-	lock, err := lockJobs(ctx, env.Dirs)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if _, err := os.Stat(job.Path); err != nil {
-		return fmt.Errorf("job %s was uninstalled meanwhile: %w", job.ID, cause(err))
-	}
-	spec, err := job.Spec()
-	if err != nil {
-		return err
 	}
 	next, more := spec.Next(env.Now())
 	if !more {
 		return nil
 	}
-	binary, err := env.binary()
-	if err != nil {
-		return err
-	}
 	s, err := env.scheduler(job.Scheduler)
 	if err != nil {
 		return err
 	}
-	err = s.Add(ctx, job.entry(env.Dirs, binary, spec, next))
+	return job.withEntry(ctx, env, spec, next, func(e sched.Entry) error { return s.Add(ctx, e) })
+}
+
+// withEntry gives the job's entry, to be run at next, to add. It holds the same
+// lock as uninstall, and looks for the job's file under it: a job that is just
+// uninstalled does not come back, and the error is fs.ErrNotExist.
+func (j Job) withEntry(ctx context.Context, env Env, spec *sched.Spec, next time.Time, add func(sched.Entry) error) (err error) {
+	lock, err := lockJobs(ctx, env.Dirs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if _, err := os.Stat(j.Path); err != nil {
+		return fmt.Errorf("job %s was uninstalled meanwhile: %w", j.ID, cause(err))
+	}
+	binary, err := env.binary()
+	if err != nil {
+		return err
+	}
+	err = add(j.entry(env.Dirs, binary, spec, next))
 	if errors.Is(err, sched.ErrNotRunning) {
 		return nil // it is in the queue, and statusof will say that nobody looks there
 	}

@@ -104,6 +104,9 @@ func (o Options) withoutDefaults() Options {
 	if o.Compress == (Compression{Codec: "zstd"}) {
 		o.Compress = Compression{}
 	}
+	if o.CatchUp == "once" {
+		o.CatchUp = ""
+	}
 	return o
 }
 

@@ -6,113 +6,343 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
+
+	"tinybackup/internal/sched"
 )
-
-// RunJob runs a job as its scheduler does: with at, its next run is queued before
-// anything else; then, under the job's lock, comes the backup, its log and its
-// line in the history. A run that finds another one of the same job going on
-// leaves a line, too, and is a *BusyError.
-//
-// The job's own options count; over holds those of this run alone.
-func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err error) {
-	o := job.Options
-	o.DryRun, o.Yes = over.DryRun, over.Yes
-	o.Verify, o.Reread = o.Verify || over.Verify, o.Reread || over.Reread
-	if o.DryRun {
-		return Run(ctx, env, o, job.ID)
-	}
-	broken := "" // the backup is what counts: a broken chain is a warning
-	err = requeue(ctx, env, job)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return Report{}, err
-	case err != nil:
-		broken = "the next run could not be queued: " + err.Error()
-	}
-	entry := HistoryEntry{Start: env.Now().In(job.Installed.Location())}
-	if spec, err := job.Spec(); err == nil {
-		entry.Slot, _ = spec.Prev(entry.Start)
-	}
-	lock, err := lockFile(ctx, filepath.Join(job.StateDir, "run.lock"), "a run of job "+job.ID, time.Duration(o.LockWait))
-	if err != nil {
-		if broken != "" {
-			env.Log.Warn(broken)
-		}
-		return Report{}, errors.Join(err, job.record(ctx, env, &entry, Report{}, err))
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-
-	file, logErr := openLog(job.LogFile)
-	if logErr != nil {
-		// A full disk must not keep a backup from going to another one.
-		env.Log.Warn("no log is written: " + logErr.Error())
-	} else {
-		defer func() {
-			if err := file.Close(); err != nil {
-				env.Log.Warn("the log is not complete: " + err.Error())
-			}
-		}()
-	}
-	inner, fileLog := env, slog.New(slog.DiscardHandler)
-	if logErr == nil {
-		h := file.handler(env.LogLevel, env.Now).WithAttrs([]slog.Attr{slog.String("job", o.Name)})
-		inner.logPath = job.LogFile
-		fileLog, inner.Log = slog.New(h), slog.New(teeHandler{env.Log.Handler(), h})
-	}
-	fileLog.Info("run started", "id", job.ID, "source", o.Source, "dest", o.Dest)
-	if broken != "" {
-		inner.Log.Warn(broken)
-	}
-	// Rotation counts the days of the job's zone, whoever started this.
-	inner.Now = func() time.Time { return env.Now().In(job.Installed.Location()) }
-	inner, endProgress := job.noteProgress(inner)
-	defer endProgress()
-	report, err := Run(ctx, inner, o, job.ID)
-	if broken != "" {
-		report.Warnings = append([]string{broken}, report.Warnings...)
-		report.WarningCount++
-	}
-	recordErr := job.record(ctx, env, &entry, report, err)
-	switch {
-	case err != nil:
-		fileLog.Error("run failed: "+err.Error(), "exit", entry.Exit)
-	default:
-		fileLog.Info("run done", "result", entry.Result, "archive", entry.Archive, "read", entry.Read,
-			"written", entry.Written, "entries", entry.Entries, "warnings", entry.Warnings, "removed", entry.Removed,
-			"took", entry.End.Sub(entry.Start).Round(time.Millisecond).String())
-	}
-	if recordErr != nil {
-		inner.Log.Warn("this run is missing from the history: " + recordErr.Error())
-	}
-	return report, err
-}
 
 // RunOnce are the options of a single run of a job.
 type RunOnce struct {
+	Now    bool // back up whether or not a slot is owed: a person asks
 	DryRun bool // say what would be done
 	Yes    bool // let rotation remove unusually many archives
 	Verify bool // decode the archive also if the job does not ask for it
 	Reread bool // read everything also if the job does not ask for it
 }
 
+// options are the job's, with those of this run alone.
+func (r RunOnce) options(o Options) Options {
+	o.DryRun, o.Yes = r.DryRun, r.Yes
+	o.Verify, o.Reread = o.Verify || r.Verify, o.Reread || r.Reread
+	return o
+}
+
+// RunJob runs a job as its scheduler does: with at, its next run is queued before
+// anything else; then, under the job's lock, it finds out which slot is owed, if
+// any. None is no error: nothing is done, and Report.Nothing says why. So it does
+// not matter who starts a job, and how often. Then comes the backup, its log and
+// its line in the history. A run that finds another one of the same job going on
+// leaves a line, too, and is a *BusyError; unless that serves the same slot.
+//
+// The job's own options count; over holds those of this run alone.
+func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err error) {
+	if over.DryRun {
+		return Run(ctx, env, over.options(job.Options), job.ID)
+	}
+	spec, err := job.Spec()
+	if err != nil {
+		return Report{}, err
+	}
+	r := &jobRun{env: env, job: job, spec: spec, over: over, start: env.Now().In(job.Installed.Location()), file: slog.New(slog.DiscardHandler)}
+	err = requeue(ctx, env, job, spec)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Report{}, err
+	case err != nil: // the backup is what counts: a broken chain is a warning
+		r.broken = "the next run could not be queued: " + err.Error()
+	}
+	lock, err := lockFile(ctx, filepath.Join(job.StateDir, "run.lock"), "a run of job "+job.ID, time.Duration(job.Options.LockWait))
+	if err != nil {
+		return r.locked(ctx, err)
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	defer r.openLog()()
+	if r.broken != "" {
+		r.env.Log.Warn(r.broken)
+	}
+	if r.book, err = job.slots(); err != nil {
+		return Report{}, fmt.Errorf("slots: %w", err)
+	}
+	report, err := r.run(ctx)
+	r.comeBack(ctx)
+	return report, err
+}
+
+// A jobRun is one start of a job, by whomever.
+type jobRun struct {
+	env    Env // once the log is open, its Log goes there as well
+	job    Job
+	spec   *sched.Spec
+	over   RunOnce
+	start  time.Time    // in the job's zone
+	broken string       // why its chain is
+	file   *slog.Logger // the job's log alone
+
+	book slotBook
+	wait time.Duration // look again after that long; 0: when the book says so
+}
+
+// locked is for a run that did not get the job's lock.
+func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
+	if r.broken != "" {
+		r.env.Log.Warn(r.broken)
+	}
+	var busy *BusyError
+	if errors.As(err, &busy) && !r.over.Now {
+		// It writes its book before it begins. One that cannot be read is no reason.
+		book, bookErr := r.job.slots()
+		if slot, passed := r.spec.Prev(r.start); bookErr == nil && (!passed || !slot.After(later(book.Slot, book.Settled))) {
+			return Report{Nothing: busy.Msg}, nil
+		}
+	}
+	entry := HistoryEntry{Start: r.start}
+	if !r.over.Now {
+		entry.Slot, _ = r.spec.Prev(r.start)
+	}
+	return Report{}, errors.Join(err, r.record(ctx, &entry, Report{}, err))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// openLog opens the job's log, which comes into being with its first line, and
+// gives what closes it.
+func (r *jobRun) openLog() (done func()) {
+	file, err := openLog(r.job.LogFile)
+	if err != nil {
+		// A full disk must not keep a backup from going to another one.
+		r.env.Log.Warn("no log is written: " + err.Error())
+		return func() {}
+	}
+	outer := r.env.Log
+	h := file.handler(r.env.LogLevel, r.env.Now).WithAttrs([]slog.Attr{slog.String("job", r.job.Options.Name)})
+	r.file = slog.New(h)
+	r.env.Log, r.env.logPath = slog.New(teeHandler{outer.Handler(), h}), r.job.LogFile
+	return func() {
+		if err := file.Close(); err != nil {
+			outer.Warn("the log is not complete: " + err.Error())
+		}
+	}
+}
+
+// run does what is owed. It is called under the job's lock.
+func (r *jobRun) run(ctx context.Context) (Report, error) {
+	r.interrupted(ctx)
+	turn := r.job.owed(r.spec, r.book, r.start)
+	if r.over.Now {
+		if turn.Slot, _ = r.spec.Prev(r.start); !turn.Slot.After(r.book.Settled) {
+			turn.Slot = time.Time{}
+		}
+	} else {
+		r.missed(ctx, turn.Missed)
+		if turn.Slot.IsZero() {
+			return Report{Nothing: r.nothing(turn)}, nil
+		}
+		if err := r.away(); err != nil && (turn.Late || turn.Retry) {
+			r.wait = sched.OnTime
+			return Report{Nothing: "the run of " + r.day(turn.Slot) + " waits: " + err.Error()}, nil
+		}
+	}
+	if !turn.Slot.IsZero() {
+		r.book.begin(turn.Slot, r.start)
+		r.keep()
+	}
+	return r.backup(ctx, turn)
+}
+
+// away is an error if the destination is not there, or not the one it was.
+func (r *jobRun) away() error {
+	if info, err := os.Stat(r.job.Options.Dest); err != nil || !info.IsDir() {
+		return fmt.Errorf("destination %q is not there", r.job.Options.Dest)
+	}
+	return r.job.destGone(r.book)
+}
+
+// nothing says why there is nothing to do.
+func (r *jobRun) nothing(turn sched.Verdict) string {
+	text := "nothing to do: no run has been due yet"
+	if slot, passed := r.spec.Prev(r.start); passed {
+		text = "nothing to do: the run of " + r.day(slot) + " is done with"
+		if r.book.Slot.Equal(slot) && slot.After(r.book.Settled) {
+			text = "nothing to do: the run of " + r.day(slot) + " failed"
+		}
+	}
+	if !turn.Next.IsZero() {
+		text += "; the next is " + r.day(turn.Next)
+	}
+	return text + " (--now backs up all the same)"
+}
+
+func (r *jobRun) day(t time.Time) string {
+	return t.In(r.start.Location()).Format("Mon 2006-01-02 15:04")
+}
+
+// interrupted tells of a run that the book says began, and that never told how it
+// ended: it was killed, or the power failed.
+func (r *jobRun) interrupted(ctx context.Context) {
+	b := &r.book
+	if b.Tries == 0 || !b.Slot.After(b.Settled) {
+		return
+	}
+	runs, err := r.job.History().Last(10)
+	if err != nil {
+		return // the history is what would tell
+	}
+	for _, run := range runs {
+		if run.Start.Equal(b.Tried) {
+			return
+		}
+	}
+	err = errors.New("the run was interrupted: it was killed, or the machine went off")
+	entry := HistoryEntry{Slot: b.Slot, Start: b.Tried, Change: b.failed(b.Tried)}
+	r.tell(entry.Change, err)
+	if err := r.record(ctx, &entry, Report{}, err); err != nil {
+		r.env.Log.Warn("this is missing from the history: " + err.Error())
+	}
+	r.keep()
+}
+
+// missed tells of slots that nothing serves any more.
+func (r *jobRun) missed(ctx context.Context, m sched.Missed) {
+	if m.Count == 0 {
+		return
+	}
+	text := "the run of " + r.day(m.Last) + " was missed: no run began in time"
+	if m.Count > 1 {
+		text = fmt.Sprintf("%d runs were missed, from %s to %s: no run began in time", m.Count, r.day(m.First), r.day(m.Last))
+	}
+	r.env.Log.Warn(text)
+	entry := HistoryEntry{Slot: m.Last, Start: r.start, End: r.start, Result: ResultMissed, Missed: m.Count, Error: text}
+	if err := r.job.History().Append(entry); err != nil {
+		r.env.Log.Warn("this is missing from the history: " + err.Error())
+	}
+	r.book.Settled = m.Last
+	r.keep()
+}
+
+// keep writes the book. What cannot be written costs a backup too many, not one
+// too few.
+func (r *jobRun) keep() {
+	if err := r.job.writeSlots(r.book); err != nil {
+		r.env.Log.Warn("the slots cannot be kept: " + err.Error())
+	}
+}
+
+// tell logs what changed for the worse or the better.
+func (r *jobRun) tell(change string, err error) {
+	switch change {
+	case ChangeRecovered:
+		r.file.Info("recovered: backups succeed again")
+	case ChangeStillFailing:
+		r.file.Error(fmt.Sprintf("still failing: %d planned runs since %s: %v", r.book.FailedSlots, r.day(r.book.FailingSince), err))
+	}
+}
+
+// backup backs up for a slot, or for none.
+func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error) {
+	o := r.over.options(r.job.Options)
+	entry := HistoryEntry{Start: r.start, Slot: turn.Slot}
+	r.file.Info("run started", "id", r.job.ID, "source", o.Source, "dest", o.Dest, "retry", turn.Retry, "late", turn.Late)
+	report, err := Report{}, r.sleepIn(ctx, turn)
+	if err == nil && !r.over.Now {
+		err = r.job.destGone(r.book)
+	}
+	if err == nil {
+		env, done := r.job.noteProgress(r.env)
+		defer done()
+		// Rotation counts the days of the job's zone, whoever started this.
+		env.Now = func() time.Time { return r.env.Now().In(r.job.Installed.Location()) }
+		run := Run
+		if env.backup != nil {
+			run = env.backup
+		}
+		report, err = run(ctx, env, o, r.job.ID)
+	}
+	if r.broken != "" {
+		report.Warnings = append([]string{r.broken}, report.Warnings...)
+		report.WarningCount++
+	}
+	report.Change = r.settle(turn.Slot, report, err)
+	report.Told = err != nil && report.Change == ""
+	entry.Change = report.Change
+	recordErr := r.record(ctx, &entry, report, err)
+	switch {
+	case err != nil:
+		r.file.Error("run failed: "+err.Error(), "exit", entry.Exit)
+	default:
+		r.file.Info("run done", "result", entry.Result, "archive", entry.Archive, "read", entry.Read,
+			"written", entry.Written, "entries", entry.Entries, "warnings", entry.Warnings, "removed", entry.Removed,
+			"took", entry.End.Sub(entry.Start).Round(time.Millisecond).String())
+	}
+	r.tell(report.Change, err)
+	if recordErr != nil {
+		r.env.Log.Warn("this run is missing from the history: " + recordErr.Error())
+	}
+	return report, err
+}
+
+// sleepIn waits for the job's own moment after its slot, if it has one.
+func (r *jobRun) sleepIn(ctx context.Context, turn sched.Verdict) error {
+	if r.over.Now || turn.Late || turn.Retry {
+		return nil
+	}
+	host, _ := os.Hostname() // without a name, all hosts are one
+	d := turn.Slot.Add(r.job.jitter(host)).Sub(r.start)
+	if d <= 0 {
+		return nil
+	}
+	if r.env.sleep != nil {
+		return r.env.sleep(ctx, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// settle notes in the book how a run has ended, and gives what changed by it.
+func (r *jobRun) settle(slot time.Time, report Report, err error) (change string) {
+	var busy *BusyError
+	switch {
+	case err == nil:
+		change = r.book.served(slot)
+		r.book.Dest, r.book.Archive = r.job.Options.Dest, report.Archive
+	case errors.As(err, &busy): // no failure of this job: another writes the same archives
+		return ""
+	default:
+		change = r.book.failed(r.start)
+	}
+	r.keep()
+	return change
+}
+
 // firstWarnings is how many warnings of a run the history keeps: the log has all.
 const firstWarnings = 5
 
 // record fills in a run's line of the history from its outcome, and writes it.
-func (j Job) record(ctx context.Context, env Env, entry *HistoryEntry, r Report, err error) error {
-	entry.End = env.Now().In(entry.Start.Location())
-	entry.Archive, entry.Read, entry.Raw, entry.Written = r.Archive, r.Read, r.Raw, r.Written
-	entry.Entries, entry.Removed, entry.Warnings = r.Entries, len(r.Removed), r.WarningCount
-	entry.First = r.Warnings[:min(len(r.Warnings), firstWarnings)]
+func (r *jobRun) record(ctx context.Context, entry *HistoryEntry, report Report, err error) error {
+	entry.End = r.env.Now().In(entry.Start.Location())
+	entry.Archive, entry.Read, entry.Raw = report.Archive, report.Read, report.Raw
+	entry.Written, entry.Reused = report.Written, report.Reused
+	entry.Entries, entry.Removed, entry.Warnings = report.Entries, len(report.Removed), report.WarningCount
+	entry.First = report.Warnings[:min(len(report.Warnings), firstWarnings)]
 	var busy *BusyError
 	switch {
 	case errors.As(err, &busy):
 		entry.Result = ResultSkipped
 	case err != nil:
 		entry.Result = ResultFailed
-	case r.WarningCount > 0:
+	case report.WarningCount > 0:
 		entry.Result = ResultWarnings
 		err = errWarnings
 	default:
@@ -122,10 +352,41 @@ func (j Job) record(ctx context.Context, env Env, entry *HistoryEntry, r Report,
 	if err != nil && !errors.Is(err, errWarnings) {
 		entry.Error = err.Error()
 	}
-	if err := j.History().Append(*entry); err != nil {
+	if err := r.job.History().Append(*entry); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return nil
+}
+
+// comeBack has the job started once more before its next slot, if there will be
+// something to do: a failed run is tried again, and one whose slot passed during
+// this one is made up for. Cron and the service ask by themselves.
+func (r *jobRun) comeBack(ctx context.Context) {
+	s, err := r.env.scheduler(r.job.Scheduler)
+	if err != nil {
+		return // it is the job file's, and install has checked it
+	}
+	retrier, can := s.(sched.Retrier)
+	if !can {
+		return
+	}
+	now := r.env.Now()
+	next, more := r.spec.Next(now)
+	v := r.job.owed(r.spec, r.book, now)
+	at := v.Next
+	switch {
+	case r.wait > 0:
+		at = now.Add(r.wait)
+	case !v.Slot.IsZero():
+		at = now.Add(time.Minute)
+	}
+	if at.IsZero() || more && !at.Before(next) {
+		return
+	}
+	err = r.job.withEntry(ctx, r.env, r.spec, at.In(next.Location()), func(e sched.Entry) error { return retrier.Retry(context.WithoutCancel(ctx), e) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.env.Log.Warn("another try could not be queued: " + err.Error())
+	}
 }
 
 // running says whether a run of the job is going on.

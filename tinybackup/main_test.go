@@ -48,7 +48,11 @@ func scriptTinybackup() {
 	env.machineZone = zoneNamed(os.Getenv("TB_MACHINE_ZONE"))
 	env.crontabLock = spool("crontab.lock")
 	for _, s := range newSchedulers(env) {
-		env.schedulers = append(env.schedulers, scriptScheduler{s})
+		played := sched.Scheduler(scriptScheduler{s})
+		if r, can := s.(sched.Retrier); can {
+			played = scriptRetrier{scriptScheduler{s}, r}
+		}
+		env.schedulers = append(env.schedulers, played)
 	}
 	os.Exit(Main(WithSignals(context.Background()), env, os.Args[1:]))
 }
@@ -68,6 +72,12 @@ func scriptNow() time.Time {
 
 // A scriptScheduler is a real one, but for its daemon.
 type scriptScheduler struct{ sched.Scheduler }
+
+// A scriptRetrier is one that is a sched.Retrier, too.
+type scriptRetrier struct {
+	scriptScheduler
+	sched.Retrier
+}
 
 func (s scriptScheduler) Check(ctx context.Context) error {
 	err := s.Scheduler.Check(ctx)

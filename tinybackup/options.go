@@ -70,6 +70,16 @@ type Options struct {
 	// Zero: not at all.
 	LockWait Duration `long:"lock-wait" value-name:"TIME" description:"wait this long for another run to finish, such as 10m"`
 
+	// CatchUp says what becomes of a slot of a job that passed while nothing could
+	// run: "once" (also if empty) lets one run make up for all such, "none" none.
+	CatchUp string `long:"catch-up" value-name:"once|none" choice:"once" choice:"none" description:"whether a missed run is made up for (default: once)"`
+	// Grace is how long after a slot it may still be made up for. Zero: until half
+	// an hour before the next.
+	Grace Duration `long:"grace" value-name:"TIME" description:"how late a missed run may still begin (default: until the next is near)"`
+	// Jitter bounds how much later than its slots a job begins: by a part of it that
+	// is always the same for a host and a job. Zero: not at all.
+	Jitter Duration `long:"jitter" value-name:"TIME" description:"begin up to so much later, another time on each machine"`
+
 	// Yes lets a rotation remove unusually many archives, once.
 	Yes bool `long:"yes" no-ini:"yes" description:"let rotation remove unusually many archives"`
 	// DryRun reports what would be read, written and removed, and does none of it.

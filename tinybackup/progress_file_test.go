@@ -78,14 +78,14 @@ func TestProgressOfRun(t *testing.T) {
 			seen++
 		}
 	}
-	if _, err := RunJob(context.Background(), env, j, RunOnce{}); err != nil {
+	if _, err := RunJob(context.Background(), env, j, RunOnce{Now: true}); err != nil {
 		t.Fatal(err)
 	}
 	if seen == 0 {
 		t.Error("no progress was written")
 	}
 	j.Options.Source = filepath.Join(dir, "gone")
-	if _, err := RunJob(context.Background(), env, j, RunOnce{}); err == nil {
+	if _, err := RunJob(context.Background(), env, j, RunOnce{Now: true}); err == nil {
 		t.Fatal("a run without a source succeeded")
 	}
 	if _, err := os.Stat(j.progressPath()); !errors.Is(err, fs.ErrNotExist) {

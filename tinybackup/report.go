@@ -17,6 +17,10 @@ type Report struct {
 	Kind   string `json:"kind"`              // "dir", "file" or "device"
 	DryRun bool   `json:"dry_run,omitempty"` // nothing of this was done
 
+	Nothing string `json:"nothing,omitempty"` // of a job: why there was nothing to do, and nothing was done
+	Change  string `json:"change,omitempty"`  // of a job: what changed with this run; one of the Change constants
+	Told    bool   `json:"-"`                 // of a job: it failed again, and that it fails was told before
+
 	Archive string    `json:"archive"` // its name in Dest
 	SHA256  string    `json:"sha256,omitempty"`
 	Start   time.Time `json:"start"`

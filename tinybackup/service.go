@@ -32,15 +32,23 @@ type service struct {
 	binary string
 	log    *slog.Logger
 
-	seen  string               // what the jobs' directory looked like when it was read
-	jobs  map[string]Job       // by path
-	begun map[string]time.Time // when each job's run was last started, by path
+	seen string             // what the jobs' directory looked like when it was read
+	jobs map[string]Job     // by path
+	due  map[string]dueTime // by path; none: to be found out
 
 	running map[string]*running // by path
 	ended   chan ended
 
 	trouble  string // why the jobs could not be read, the last time
 	stopping bool
+}
+
+// A dueTime is when a job has something to do.
+type dueTime struct {
+	at    time.Time // zero: never
+	asked time.Time // when this was found out
+	slot  time.Time // the slot that the job was last started for
+	begun time.Time // and when
 }
 
 // A running run of a job.
@@ -80,7 +88,7 @@ func Serve(ctx context.Context, env Env, ready func()) (err error) {
 		env: env, binary: binary,
 		log:     slog.New(teeHandler{env.Log.Handler(), file.handler(env.LogLevel, env.Now)}),
 		jobs:    make(map[string]Job),
-		begun:   make(map[string]time.Time),
+		due:     make(map[string]dueTime),
 		running: make(map[string]*running),
 		ended:   make(chan ended),
 	}
@@ -187,15 +195,15 @@ func (s *service) reload() error {
 			continue
 		}
 		s.jobs[job.Path] = job
+		s.ask(job.Path)
 		if _, known := was[job.Path]; !known {
-			s.begun[job.Path] = lastBegun(job, s.env.Now())
 			s.log.Info("job taken up", "id", job.ID, "job", job.Options.Name, "time", job.Time)
 		}
 	}
 	for path, job := range was {
 		if _, still := s.jobs[path]; !still {
 			s.log.Info("job dropped", "id", job.ID, "job", job.Options.Name)
-			delete(s.begun, path)
+			delete(s.due, path)
 		}
 	}
 	for _, b := range broken {
@@ -229,74 +237,95 @@ func fingerprint(dir string) (string, error) {
 	return b.String() + "end", nil
 }
 
-// lastBegun is from when on a job's slots are still to come: the newest run in
-// its history, or its install. A run in the future was begun by a clock that was
-// wrong, and does not count.
-func lastBegun(job Job, now time.Time) time.Time {
-	begun := job.Installed
-	runs, err := job.History().Last(-1)
-	if err != nil {
-		return now // rather a slot too few than the same one again and again
-	}
-	for _, run := range runs {
-		if run.Result != ResultSkipped && run.Start.After(begun) && !run.Start.After(now) {
-			begun = run.Start
-		}
-	}
-	return begun
+const (
+	// serviceAsks is how long what a job has to do is taken for known: a run by hand
+	// or a clock that was set may change it.
+	serviceAsks = time.Minute
+	// serviceAgain is how long a run that did not settle its slot, nor so much as note
+	// that it tried, is left alone.
+	serviceAgain = 5 * time.Minute
+)
+
+// ask forgets when a job is due, so that it is found out anew.
+func (s *service) ask(path string) {
+	d := s.due[path]
+	d.asked = time.Time{}
+	s.due[path] = d
 }
 
-// startDue starts the runs whose slot has come, the longest overdue first, and
-// says how long there is nothing to do. A slot that passed while the service, or
-// the machine, was off is made up for; several of them by one run.
+// nextDue finds out when a job has something to do, and for which slot.
+func (s *service) nextDue(path string, job Job, now time.Time) dueTime {
+	d := s.due[path]
+	if d.asked.After(now.Add(time.Minute)) {
+		s.log.Info("clock was set back", "job", s.name(path), "from", d.asked)
+	}
+	if since := now.Sub(d.asked); since >= 0 && since < serviceAsks && (d.at.IsZero() || d.at.After(now)) {
+		return d
+	}
+	d.asked, d.at = now, time.Time{}
+	spec, err := job.Spec()
+	if err != nil {
+		return d // Jobs has parsed it
+	}
+	book, err := job.slots()
+	if err != nil {
+		return d // rather a slot too late than the same one again and again
+	}
+	v := job.owed(spec, book, now)
+	slot := v.Slot
+	if v.Missed.Count > 0 && slot.IsZero() {
+		slot = v.Missed.Last // to be told of
+	}
+	switch {
+	case slot.IsZero():
+		d.at = v.Next
+	case slot.Equal(d.slot) && book.Tried.Before(d.begun) && now.Before(d.begun.Add(serviceAgain)):
+		d.at = d.begun.Add(serviceAgain)
+	default:
+		d.at, d.slot = now, slot
+	}
+	return d
+}
+
+// startDue starts the jobs that have something to do, the longest overdue first,
+// and says how long there is nothing more.
 func (s *service) startDue() time.Duration {
 	now := s.env.Now()
 	wait := servicePoll
-	type due struct {
-		slot time.Time
-		path string
-	}
-	var ready []due
+	var ready []string
 	for path, job := range s.jobs {
 		if s.running[path] != nil || s.stopping {
 			continue
 		}
-		spec, err := job.Spec()
-		if err != nil {
-			continue // Jobs has parsed it
-		}
-		from := s.begun[path]
-		if from.After(now.Add(time.Minute)) {
-			s.log.Info("clock was set back", "job", s.name(path), "from", from)
-			from = now
-			s.begun[path] = now
-		}
-		slot, more := spec.Next(from)
+		d := s.nextDue(path, job, now)
+		s.due[path] = d
 		switch {
-		case !more:
-		case slot.After(now):
-			wait = min(wait, slot.Sub(now))
+		case d.at.IsZero():
+		case d.at.After(now):
+			wait = min(wait, d.at.Sub(now))
 		default:
-			ready = append(ready, due{slot, path})
+			ready = append(ready, path)
 		}
 	}
-	slices.SortFunc(ready, func(a, b due) int {
-		if c := a.slot.Compare(b.slot); c != 0 {
+	slices.SortFunc(ready, func(a, b string) int {
+		if c := s.due[a].slot.Compare(s.due[b].slot); c != 0 {
 			return c
 		}
-		return strings.Compare(a.path, b.path)
+		return strings.Compare(a, b)
 	})
-	for _, d := range ready {
+	for _, path := range ready {
 		if len(s.running) < serviceRunsAtOnce {
-			s.start(d.path, d.slot)
+			s.start(path, now)
 		}
 	}
 	return max(wait, time.Millisecond)
 }
 
 // start starts the run of a job.
-func (s *service) start(path string, slot time.Time) {
-	s.begun[path] = s.env.Now()
+func (s *service) start(path string, now time.Time) {
+	d := s.due[path]
+	d.begun, d.asked = now, time.Time{}
+	s.due[path] = d
 	cmd := exec.Command(s.binary, "run", "--job", path)
 	cmd.Dir = "/" // so that no directory is in use by a service that runs for years
 	said := &tail{max: 4096}
@@ -307,7 +336,7 @@ func (s *service) start(path string, slot time.Time) {
 		s.log.Error("run cannot be started: "+err.Error(), "job", s.name(path))
 		return
 	}
-	s.log.Info("run started", "job", s.name(path), "slot", slot, "process", cmd.Process.Pid)
+	s.log.Info("run started", "job", s.name(path), "slot", d.slot, "process", cmd.Process.Pid)
 	s.running[path] = &running{cmd: cmd}
 	go func() {
 		err := cmd.Wait()

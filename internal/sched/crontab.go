@@ -49,8 +49,7 @@ func (c *Cron) Express(s *Spec) error {
 	return err
 }
 
-// Line is e's line of the crontab, without a newline at its end. With CatchUp it is two lines, the second one for what the first one misses,
-// if the schedule is not itself every half hour or more often. Once needs none: cron cannot express it.
+// Line is e's line of the crontab, without a newline.
 func (c *Cron) Line(e Entry) (string, error) {
 	if err := checkCommand(e.Binary, e.Job); err != nil {
 		return "", err
@@ -77,14 +76,10 @@ func (c *Cron) Line(e Entry) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	line := when + " " + command
-	if e.CatchUp && wantsAsking(when) {
-		line += "\n" + askLine(e.Binary, e.Job)
-	}
-	return line, nil
+	return when + " " + command, nil
 }
 
-// Add writes e's line or lines, or replaces those of the same job where the first of them stands.
+// Add writes e's line, or replaces the one of the same job where it stands.
 func (c *Cron) Add(ctx context.Context, e Entry) error {
 	line, err := c.Line(e)
 	if err != nil {
@@ -93,7 +88,7 @@ func (c *Cron) Add(ctx context.Context, e Entry) error {
 	return c.edit(ctx, func(text string) string { return setLine(text, e.Job, line) })
 }
 
-// Remove takes away the lines of job, and counts them as List does. A crontab that had nothing else is removed too.
+// Remove takes away the lines of job. A crontab that had nothing else is removed too.
 func (c *Cron) Remove(ctx context.Context, job string) (removed int, err error) {
 	err = c.edit(ctx, func(text string) string {
 		text, removed = dropLines(text, job)
@@ -105,15 +100,15 @@ func (c *Cron) Remove(ctx context.Context, job string) (removed int, err error) 
 	return removed, nil
 }
 
-// List is our lines, in the order of the crontab. The second line of an entry with CatchUp is none of its own.
+// List is our lines, in the order of the crontab.
 func (c *Cron) List(ctx context.Context) ([]Entry, error) {
 	text, err := c.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var entries []Entry
-	for _, l := range listLines(text) {
-		e := Entry{Job: l.job, Binary: l.binary, CatchUp: l.asked, Where: "crontab line " + strconv.Itoa(l.number)}
+	for _, l := range ownLines(text) {
+		e := Entry{Job: l.job, Binary: l.binary, Where: "crontab line " + strconv.Itoa(l.number)}
 		// The fields of cron count from nothing, and cron reads them in the machine's zone.
 		if spec, err := Parse(l.when, time.Unix(0, 0)); err == nil {
 			e.Spec = spec

@@ -222,7 +222,7 @@ func check(dir, name string, done []string) error {
 
 // leftovers returns the files in .tinybackup that should not outlive a run.
 func leftovers(dir string) []string {
-	partial, _ := filepath.Glob(filepath.Join(dir, sideName, "*"+partialSuffix))
-	temp, _ := filepath.Glob(filepath.Join(dir, sideName, "*"+tempSuffix))
+	partial, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+partialSuffix))
+	temp, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+tempSuffix))
 	return append(partial, temp...)
 }

@@ -182,7 +182,7 @@ func (l *Local) Free(ctx context.Context) (int64, error) {
 
 // path is where the file of that name is, side where it is in .tinybackup.
 func (l *Local) path(name string) string { return filepath.Join(l.dir, name) }
-func (l *Local) side(name string) string { return filepath.Join(l.dir, sideName, name) }
+func (l *Local) side(name string) string { return filepath.Join(l.dir, SideDir, name) }
 
 var (
 	errNotRegular = errors.New("not a regular file")

@@ -5,8 +5,11 @@ import (
 	"strings"
 )
 
+// SideDir is the directory in a destination that holds all that is no archive:
+// what has it was written to by us.
+const SideDir = ".tinybackup"
+
 const (
-	sideName = ".tinybackup"
 	sumsName = "SHA256SUMS"
 
 	// What .tinybackup holds besides sidecars is told from them by its ending, and
@@ -41,7 +44,7 @@ func checkName(op, name string) error {
 	switch {
 	case name == "", name == ".", name == "..", strings.ContainsAny(name, "/\x00"):
 		return fail(op, name, errName)
-	case name == sideName, name == sumsName:
+	case name == SideDir, name == sumsName:
 		return fail(op, name, errReserved)
 	}
 	return nil

@@ -110,8 +110,8 @@ func TestSideDirIsNone(t *testing.T) {
 	elsewhere := t.TempDir()
 	write(t, filepath.Join(elsewhere, "a.partial"), "precious")
 	for _, plant := range []func(l *Local){
-		func(l *Local) { symlink(t, elsewhere, l.path(sideName)) },
-		func(l *Local) { write(t, l.path(sideName), "") },
+		func(l *Local) { symlink(t, elsewhere, l.path(SideDir)) },
+		func(l *Local) { write(t, l.path(SideDir), "") },
 	} {
 		l := openDir(t, t.TempDir())
 		plant(l)
