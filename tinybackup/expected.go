@@ -83,39 +83,40 @@ func lineFaults(s sched.Scheduler, want sched.Entry, have []sched.Entry) (found 
 	if len(have) == 0 {
 		return []fault{{kind: faultMissing, text: "its line is missing from cron"}}
 	}
-	wanted, err := wantedFields(s, want)
+	wanted, asks, err := wantedFields(s, want)
 	if err != nil {
 		return []fault{{kind: faultTimes, text: fmt.Sprintf("%s has other times than its job file: %v", have[0].Where, err)}}
 	}
-	first := make(map[string]string) // where fields stand
+	first, asked := "", false // where the right line stands; whether it has its second one
 	for _, e := range have {
-		fields := fieldsOf(e.Spec)
 		switch {
-		case !slices.Contains(wanted, fields):
+		case fieldsOf(e.Spec) != wanted:
 			found = append(found, fault{kind: faultTimes, text: e.Where + " has other times than its job file"})
-		case first[fields] != "":
-			found = append(found, fault{kind: faultTwice, text: fmt.Sprintf("it is there twice: %s and %s", first[fields], e.Where)})
+		case first != "":
+			found = append(found, fault{kind: faultTwice, text: fmt.Sprintf("it is there twice: %s and %s", first, e.Where)})
 		default:
-			first[fields] = e.Where
+			first, asked = e.Where, e.CatchUp
 		}
 	}
-	if len(found) == 0 && len(first) < len(wanted) {
-		found = []fault{{kind: faultTimes, text: "one of its lines is missing from cron"}}
+	switch {
+	case len(found) > 0 || asks == asked:
+	case asks:
+		found = []fault{{kind: faultTimes, harmless: true, text: first + " lacks the second line, for what is missed"}}
+	default:
+		found = []fault{{kind: faultTimes, harmless: true, text: first + " has a second line, for what is missed, that it need not have"}}
 	}
 	return found
 }
 
-// wantedFields are the five fields of each line that a crontab should have.
-func wantedFields(s sched.Scheduler, want sched.Entry) (all []string, err error) {
+// wantedFields are the five fields of the line that a crontab should have, and
+// whether there should be a second line for what the first one misses.
+func wantedFields(s sched.Scheduler, want sched.Entry) (fields string, asks bool, err error) {
 	text, err := s.Line(want)
 	if err != nil {
-		return nil, err
+		return "", false, err
 	}
-	command := " " + sched.Command(want.Binary, want.Job)
-	for line := range strings.Lines(text) {
-		all = append(all, strings.TrimSuffix(strings.TrimSuffix(line, "\n"), command))
-	}
-	return all, nil
+	line, _, asks := strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, " "+sched.Command(want.Binary, want.Job)), asks, nil
 }
 
 // fieldsOf is a schedule as five fields, or "" of what a person has typed and

@@ -44,6 +44,8 @@ func TestFaults(t *testing.T) {
 	queued := func(where string, next time.Time, running bool) sched.Entry {
 		return sched.Entry{Job: "0000000a", Binary: binary, Where: where, Next: next, Running: running}
 	}
+	second := line("line 1", binary, "30 2 * * *")
+	second.CatchUp = true
 	for _, c := range []struct {
 		name, scheduler string
 		have            []sched.Entry
@@ -61,6 +63,7 @@ func TestFaults(t *testing.T) {
 		{"gone", "cron", []sched.Entry{line("line 1", dir+"/gone", "2:30")}, "line 1 starts the program \"" + dir + "/gone\", which is not there"},
 		{"not executable", "cron", []sched.Entry{line("line 1", plain, "2:30")}, "line 1 starts the program \"" + plain + "\", which is not there"},
 		{"a directory", "cron", []sched.Entry{line("line 1", dir, "2:30")}, "line 1 starts the program \"" + dir + "\", which is not there"},
+		{"a second line that is not wanted", "cron", []sched.Entry{second}, "(line 1 has a second line, for what is missed, that it need not have)"},
 		{"good", "at", []sched.Entry{queued("at job 1", next, false)}, ""},
 		{"earlier, to try again", "at", []sched.Entry{queued("at job 1", now.Add(time.Hour), false)}, ""},
 		{"none", "at", nil, "the chain is broken, at has no run of it"},
@@ -79,6 +82,43 @@ func TestFaults(t *testing.T) {
 		}
 		if text := strings.Join(got, "; "); text != c.want {
 			t.Errorf("%s, %s: got %q, want %q", c.scheduler, c.name, text, c.want)
+		}
+	}
+}
+
+// A job that catches up has a second line in a crontab, if its schedule leaves
+// room for one; without it the job runs in time all the same.
+func TestFaultsOfSecondLines(t *testing.T) {
+	t.Parallel()
+	binary := filepath.Join(t.TempDir(), "tb")
+	if err := os.WriteFile(binary, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		times string
+		has   bool
+		want  string
+	}{
+		{"2:30", true, ""},
+		{"2:30", false, "line 1 lacks the second line, for what is missed"},
+		{"*/10 * * * *", false, ""},
+	} {
+		spec, err := newSpec(c.times, false, time.Date(2026, 11, 21, 9, 7, 0, 0, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := sched.Entry{Job: "0000000a", Binary: binary, Spec: spec, CatchUp: true}
+		have := want
+		have.CatchUp, have.Where = c.has, "line 1"
+		got := ""
+		for _, f := range faults(&sched.Cron{}, want, []sched.Entry{have}) {
+			got += f.text
+			if !f.harmless {
+				t.Errorf("%s: %q is said to keep the job from running", c.times, f.text)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s, second line %v: got %q, want %q", c.times, c.has, got, c.want)
 		}
 	}
 }

@@ -49,7 +49,8 @@ func (c *Cron) Express(s *Spec) error {
 	return err
 }
 
-// Line is e's line of the crontab, without a newline.
+// Line is e's line of the crontab, without a newline at its end. With CatchUp it is two lines, the second one for what the first one misses,
+// if the schedule is not itself every half hour or more often. Once needs none: cron cannot express it.
 func (c *Cron) Line(e Entry) (string, error) {
 	if err := checkCommand(e.Binary, e.Job); err != nil {
 		return "", err
@@ -76,10 +77,14 @@ func (c *Cron) Line(e Entry) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return when + " " + command, nil
+	line := when + " " + command
+	if e.CatchUp && wantsAsking(when) {
+		line += "\n" + askLine(e.Binary, e.Job)
+	}
+	return line, nil
 }
 
-// Add writes e's line, or replaces the one of the same job where it stands.
+// Add writes e's line or lines, or replaces those of the same job where the first of them stands.
 func (c *Cron) Add(ctx context.Context, e Entry) error {
 	line, err := c.Line(e)
 	if err != nil {
@@ -88,7 +93,7 @@ func (c *Cron) Add(ctx context.Context, e Entry) error {
 	return c.edit(ctx, func(text string) string { return setLine(text, e.Job, line) })
 }
 
-// Remove takes away the lines of job. A crontab that had nothing else is removed too.
+// Remove takes away the lines of job, and counts them as List does. A crontab that had nothing else is removed too.
 func (c *Cron) Remove(ctx context.Context, job string) (removed int, err error) {
 	err = c.edit(ctx, func(text string) string {
 		text, removed = dropLines(text, job)
@@ -100,15 +105,15 @@ func (c *Cron) Remove(ctx context.Context, job string) (removed int, err error) 
 	return removed, nil
 }
 
-// List is our lines, in the order of the crontab.
+// List is our lines, in the order of the crontab. The second line of an entry with CatchUp is none of its own.
 func (c *Cron) List(ctx context.Context) ([]Entry, error) {
 	text, err := c.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var entries []Entry
-	for _, l := range ownLines(text) {
-		e := Entry{Job: l.job, Binary: l.binary, Where: "crontab line " + strconv.Itoa(l.number)}
+	for _, l := range listLines(text) {
+		e := Entry{Job: l.job, Binary: l.binary, CatchUp: l.asked, Where: "crontab line " + strconv.Itoa(l.number)}
 		// The fields of cron count from nothing, and cron reads them in the machine's zone.
 		if spec, err := Parse(l.when, time.Unix(0, 0)); err == nil {
 			e.Spec = spec

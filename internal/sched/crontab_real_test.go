@@ -38,7 +38,7 @@ func realCron(dir string) *Cron {
 func TestRealCronAddsInParallel(t *testing.T) {
 	if job := os.Getenv(childJob); job != "" {
 		e := cronEntry(t)
-		e.Job = job
+		e.Job, e.CatchUp = job, true
 		if err := realCron(os.Getenv(childDir)).Add(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
@@ -74,14 +74,16 @@ func TestRealCronAddsInParallel(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			delete(want, e.Job)
+			if e.CatchUp {
+				delete(want, e.Job)
+			}
 		}
 		if len(want) != 0 {
 			t.Errorf("not in the table: %v", want)
 		}
 		got := spooled(t)
-		if !strings.HasPrefix(got, before) || strings.Count(got[len(before):], "\n") != n {
-			t.Errorf("the table has not the foreign lines and %d more", n)
+		if !strings.HasPrefix(got, before) || strings.Count(got[len(before):], "\n") != 2*n {
+			t.Errorf("the table has not the foreign lines and %d more", 2*n)
 		}
 		for _, e := range entries {
 			if !strings.HasPrefix(e.Job, "1000") {
@@ -104,7 +106,7 @@ func TestRealCronAddsInParallel(t *testing.T) {
 func TestRealCronKilled(t *testing.T) {
 	if job := os.Getenv(childJob); job != "" {
 		e := cronEntry(t)
-		e.Spec = parse(t, job+" * * * *")
+		e.Spec, e.CatchUp = parse(t, job+" * * * *"), true
 		_ = realCron(os.Getenv(childDir)).Add(t.Context(), e)
 		return
 	}
@@ -112,7 +114,7 @@ func TestRealCronKilled(t *testing.T) {
 		return
 	}
 	before := strings.Join(foreign, "")
-	output(t, before+ownLine+"\n", "crontab", "-")
+	output(t, before+ownLine+"\n"+ownAsk+"\n", "crontab", "-")
 	dir := t.TempDir()
 	killed := 0
 	for i := range 60 {
@@ -124,7 +126,7 @@ func TestRealCronKilled(t *testing.T) {
 		}
 		text := spooled(t)
 		own := ownLines(text)
-		if !strings.HasPrefix(text, before) || strings.Count(text[len(before):], "\n") != 1 || len(own) != 2 {
+		if !strings.HasPrefix(text, before) || strings.Count(text[len(before):], "\n") != 2 || len(own) != 3 {
 			t.Fatalf("after a kill the table ends with %.200q", text[min(len(before), len(text)):])
 		}
 	}

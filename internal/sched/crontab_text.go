@@ -56,7 +56,7 @@ func isField(word string) bool {
 	})
 }
 
-// setLine puts line in the place of the first line of job, or at the end, and removes further lines of the job.
+// setLine puts line, which may be several, in the place of the first line of job, or at the end, and removes further lines of the job.
 // A table whose last line lacks its newline gets it, since crontab(1) refuses it otherwise.
 func setLine(text, job, line string) string {
 	var out strings.Builder
@@ -83,7 +83,7 @@ func setLine(text, job, line string) string {
 	return out.String()
 }
 
-// dropLines removes the lines of job and says how many there were.
+// dropLines removes the lines of job and says how many there were, counted as they are listed.
 func dropLines(text, job string) (string, int) {
 	var out strings.Builder
 	at, n := 0, 0
@@ -93,9 +93,13 @@ func dropLines(text, job string) (string, int) {
 		}
 		out.WriteString(text[at:l.start])
 		at = l.end
-		n++
 	}
 	out.WriteString(text[at:])
+	for _, l := range listLines(text) {
+		if l.job == job {
+			n++
+		}
+	}
 	return out.String(), n
 }
 

@@ -174,7 +174,12 @@ func checkRoundTrip(t *testing.T, text string) {
 	if got, _ := dropLines(moved, ownJob); got != want {
 		t.Errorf("replace and remove: got %q, want %q", got, want)
 	}
-	if got, _ := dropLines(setLine(text, ownJob, newLine), ownJob); got != without && got != want {
+	// With a second line, too.
+	both := setLine(text, ownJob, ownLine+"\n"+ownAsk)
+	if got, n := dropLines(both, ownJob); n != 1 || got != without && got != want {
+		t.Errorf("both lines in %q and remove: got %q, %d, want %q, 1", text, got, n, without)
+	}
+	if got, n := dropLines(setLine(text, ownJob, newLine), ownJob); n != 1 || got != without && got != want {
 		t.Errorf("replace in %q and remove: got %q, want %q", text, got, without)
 	}
 }

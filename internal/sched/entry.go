@@ -11,6 +11,7 @@ type Entry struct {
 	Binary  string    // the absolute path of the program it starts
 	Spec    *Spec     // when; nil in a List where it can't be known: at keeps one time only, and a person may have typed fields into a crontab that Parse refuses
 	Next    time.Time // at: the time the queued job runs; cron leaves it zero
+	CatchUp bool      // cron: also a line that asks every quarter of an hour whether something is owed; none has it if the schedule asks as often
 	Where   string    // "crontab line 7", "at job 12"; set by List, ignored by Add
 	Running bool      // at: the job has been started; set by List, ignored by Add. A crash of atd can leave it true for a while
 }
@@ -23,7 +24,7 @@ type Scheduler interface {
 	Check(ctx context.Context) error
 	// Express is nil if the scheduler can run s.
 	Express(s *Spec) error
-	// Line is what Add would write, as a person could type it.
+	// Line is what Add would write, as a person could type it: one line, or two with a "\n" between them.
 	Line(e Entry) (string, error)
 	// Add writes e and reads it back. It replaces the entries of the same job, and at no moment is there none of them.
 	// An error that is ErrNotRunning says that the entry is in place but waits for a daemon. After another one the old entry,
