@@ -254,7 +254,27 @@ const holeBlock = 4096
 // copySparse copies src to the new, empty file dst and leaves holes where there are zeros. It returns the size.
 // An error of src is a *streamError.
 func copySparse(dst *os.File, src io.Reader, buf []byte) (int64, error) {
-	var off, written int64
+	var size, written int64
+	var err error
+	if d, ok := src.(*tarData); ok && d.sparse {
+		size = d.size
+		for _, x := range d.extents {
+			if _, written, err = copyBlocks(dst, x.Off, io.LimitReader(d, x.Len), buf); err != nil {
+				return size, err
+			}
+		}
+	} else if size, written, err = copyBlocks(dst, 0, src, buf); err != nil {
+		return size, err
+	}
+	if written < size {
+		return size, dst.Truncate(size)
+	}
+	return size, nil
+}
+
+// copyBlocks writes what is not zero of src to dst, from off on. It returns where src ended in dst, and where the
+// last block that was written did.
+func copyBlocks(dst *os.File, off int64, src io.Reader, buf []byte) (end, written int64, err error) {
 	for {
 		n := 0
 		var rerr error
@@ -263,23 +283,19 @@ func copySparse(dst *os.File, src io.Reader, buf []byte) (int64, error) {
 			m, rerr = src.Read(buf[n:])
 			n += m
 		}
-		end, err := writeNonZero(dst, buf[:n], off)
+		last, err := writeNonZero(dst, buf[:n], off)
 		if err != nil {
-			return off, err
+			return off, written, err
 		}
 		off += int64(n)
-		written = max(written, end)
+		written = max(written, last)
 		if rerr == io.EOF {
-			break
+			return off, written, nil
 		}
 		if rerr != nil {
-			return off, &streamError{rerr}
+			return off, written, &streamError{rerr}
 		}
 	}
-	if written < off {
-		return off, dst.Truncate(off)
-	}
-	return off, nil
 }
 
 // writeNonZero writes the blocks of b that are not all zeros, and returns the end of the last one.

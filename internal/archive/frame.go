@@ -84,7 +84,7 @@ func (p *planner) add(s source.Segment) bool {
 		end = p.marks[n-1].end
 	}
 	p.open.add(s)
-	p.marks = append(p.marks, mark{end + s.Len + headerSize, pathHash(s.Entry.Path)})
+	p.marks = append(p.marks, mark{end + s.Data + headerSize, pathHash(s.Entry.Path)})
 	for p.marks[p.next].end+p.window < p.marks[len(p.marks)-1].end {
 		if !p.decide() {
 			return false
@@ -172,7 +172,7 @@ func (p *planner) cut(n int) bool {
 
 func (p *plan) add(s source.Segment) {
 	p.segments = append(p.segments, s)
-	p.size += s.Len + headerSize
+	p.size += s.Data + headerSize
 }
 
 // pathHash is a hash with all bits as good as random.
@@ -232,7 +232,8 @@ func (k *keyer) key(p *plan) [32]byte {
 	}
 	for _, s := range p.segments {
 		e := s.Entry
-		put(uint64(s.Off), uint64(s.Len), flags(s.First, s.Last),
+		layout := s.Layout()
+		put(uint64(s.Off), uint64(s.Len), flags(s.First, s.Last, layout != nil),
 			uint64(e.Mode), uint64(e.UID), uint64(e.GID), uint64(e.Size), uint64(e.MTime), uint64(e.CTime),
 			e.Ino, e.Rdev) // not the device: it is another one for each snapshot, and after a reboot
 		writeString(h, e.Path)
@@ -241,18 +242,24 @@ func (k *keyer) key(p *plan) [32]byte {
 			writeString(h, k.tar.owners.group(e.GID))
 		}
 		writeString(h, e.LinkedTo())
+		if layout != nil {
+			put(uint64(len(layout)))
+		}
+		for _, x := range layout {
+			put(uint64(x.Off), uint64(x.Len))
+		}
 	}
-	put(flags(p.end, false))
+	put(flags(p.end))
 	return [32]byte(h.Sum(nil))
 }
 
-func flags(a, b bool) uint64 {
+// flags packs bits into a number, the first into the lowest bit.
+func flags(bits ...bool) uint64 {
 	n := uint64(0)
-	if a {
-		n |= 1
-	}
-	if b {
-		n |= 2
+	for i, set := range bits {
+		if set {
+			n |= 1 << i
+		}
 	}
 	return n
 }

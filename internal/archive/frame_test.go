@@ -28,7 +28,7 @@ func planned(t *testing.T, size int64, entries []fakeEntry) [][]string {
 	for _, e := range entries {
 		entry := &source.Entry{Path: e.path}
 		for off := int64(0); off == 0 || off < e.size; off += size {
-			s := source.Segment{Entry: entry, Off: off, Len: min(size, e.size-off), First: off == 0, Last: off+size >= e.size}
+			s := source.Segment{Entry: entry, Off: off, Len: min(size, e.size-off), Data: min(size, e.size-off), First: off == 0, Last: off+size >= e.size}
 			if !p.add(s) {
 				t.Fatal("add says stop")
 			}

@@ -64,7 +64,7 @@ func (t *tarEncoder) appendSegment(buf []byte, s source.Segment, warn func(sourc
 	entries := 0
 	if s.First {
 		if s.Last && s.Len != c.Size { // a late content, or a small file that changed
-			if c.Size > maxLateContent {
+			if storedSize(c) > maxLateContent {
 				e.LeftOut()
 				warn(source.Warning{Class: source.Changed, Path: e.Path, Text: "left out: its other names went away while it was read"})
 				return buf, 0, nil

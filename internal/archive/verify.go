@@ -157,7 +157,8 @@ func (v *verifier) read(r io.Reader) error {
 	return err
 }
 
-// isSparse tells whether an entry has holes, in any of GNU tar's formats.
+// isSparse tells whether an entry has holes that archive/tar gives out as zeros: in any of GNU tar's formats but
+// PAX 1.0.
 func isSparse(h *tar.Header) bool {
 	_, pax := h.PAXRecords["GNU.sparse.realsize"]
 	_, old := h.PAXRecords["GNU.sparse.size"]

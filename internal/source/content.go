@@ -9,7 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errType = errors.New("became another type of file")
+var (
+	errType  = errors.New("became another type of file")
+	errOther = errors.New("was replaced while it was read")
+)
 
 // Extent is a part of a file that holds data; between extents are holes.
 type Extent struct{ Off, Len int64 } // bytes
@@ -40,29 +43,17 @@ func (e *Entry) Content() (*Content, error) {
 }
 
 func (e *Entry) open() (*Content, error) {
-	pfd, err := e.src.dirs.pin(e.parent)
+	fd, st, err := e.openFile()
 	if err != nil {
 		return nil, err
 	}
-	defer e.src.dirs.unpin(e.parent)
-	// O_NONBLOCK: what was a file may be a FIFO by now.
-	fd, err := openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK|openNoAtime)
-	if err == unix.EPERM && openNoAtime != 0 { // open(2): O_NOATIME is for the owner and root
-		fd, err = openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK)
-	}
-	if err == unix.ELOOP || err == unix.EMLINK { // a symbolic link by now; FreeBSD says EMLINK
-		return nil, errType
-	}
-	if err != nil {
-		return nil, err
-	}
-	st, err := fstat(fd)
-	if err == nil && st.Type() != unix.S_IFREG {
-		err = errType
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
+	if l := e.layout; l != nil {
+		if st.ID() != l.stat.ID() {
+			unix.Close(fd)
+			return nil, errOther
+		}
+		// As of the layout: what was changed since is found when all is read.
+		return &Content{Stat: l.stat, Size: l.stat.Size, Extents: l.extents, fd: fd, entry: e}, nil
 	}
 	c := &Content{Stat: st, Size: st.Size, fd: fd, entry: e}
 	if max(e.Stat.Size, st.Size) > e.src.opt.PieceSize {
@@ -73,6 +64,35 @@ func (e *Entry) open() (*Content, error) {
 		c.Extents = dataExtents(fd, c.Size)
 	}
 	return c, nil
+}
+
+// openFile opens the entry, which must be a regular file.
+func (e *Entry) openFile() (int, Stat, error) {
+	pfd, err := e.src.dirs.pin(e.parent)
+	if err != nil {
+		return -1, Stat{}, err
+	}
+	defer e.src.dirs.unpin(e.parent)
+	// O_NONBLOCK: what was a file may be a FIFO by now.
+	fd, err := openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK|openNoAtime)
+	if err == unix.EPERM && openNoAtime != 0 { // open(2): O_NOATIME is for the owner and root
+		fd, err = openAt(pfd, e.name, unix.O_RDONLY|unix.O_NONBLOCK)
+	}
+	if err == unix.ELOOP || err == unix.EMLINK { // a symbolic link by now; FreeBSD says EMLINK
+		return -1, Stat{}, errType
+	}
+	if err != nil {
+		return -1, Stat{}, err
+	}
+	st, err := fstat(fd)
+	if err == nil && st.Type() != unix.S_IFREG {
+		err = errType
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, Stat{}, err
+	}
+	return fd, st, nil
 }
 
 func (c *Content) close() {
@@ -90,14 +110,7 @@ func (c *Content) data(off, n int64) []Extent {
 		}
 		return []Extent{{off, end - off}}
 	}
-	var out []Extent
-	for _, x := range c.Extents {
-		lo, hi := max(off, x.Off), min(end, x.Off+x.Len)
-		if lo < hi {
-			out = append(out, Extent{lo, hi - lo})
-		}
-	}
-	return out
+	return within(c.Extents, off, end-off)
 }
 
 // AppendData appends the segment's data to buf, without the holes. Bytes that

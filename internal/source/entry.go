@@ -17,6 +17,7 @@ type Entry struct {
 	name   string
 	link   *linkGroup // set if the inode has more than one name
 	turn   int        // which of the group's names this is, from 0
+	layout *layout    // of a large file with holes; nil for all else
 
 	left    atomic.Int32 // segments not yet done
 	once    sync.Once
@@ -25,21 +26,48 @@ type Entry struct {
 }
 
 // Segment is a piece of an entry: all of it, unless it is a large file or a
-// device. Segments of one entry follow each other, in order.
+// device. Segments of one entry follow each other, in order; of a file with
+// holes, what lies between them is a hole.
 type Segment struct {
 	Entry    *Entry
 	Off, Len int64 // the piece of the entry's content, in bytes; 0, 0 if it has none
+	Data     int64 // bytes of the piece that are data, as far as the walk knows
 	First    bool  // the entry starts here
 	Last     bool  // the entry ends here
+}
+
+// Layout is where the segment's data is, of a file whose pieces were cut by that;
+// of its first segment, where all of the file's data is, as its header says so.
+// Nil: the pieces were cut by the size alone.
+func (s Segment) Layout() []Extent {
+	l := s.Entry.layout
+	switch {
+	case l == nil:
+		return nil
+	case s.First:
+		return l.extents
+	}
+	return within(l.extents, s.Off, s.Len)
 }
 
 // segments yields the pieces of an entry with size bytes of content.
 func (e *Entry) segments(size, piece int64, yield func(Segment, error) bool) bool {
 	n := max(1, (size+piece-1)/piece)
+	var parts []Extent
+	if e.layout != nil {
+		parts = pieces(size, piece, e.layout.extents)
+		n = int64(len(parts))
+	}
 	e.left.Store(int32(n))
 	for i := range n {
-		off := i * piece
-		s := Segment{Entry: e, Off: off, Len: min(piece, size-off), First: i == 0, Last: i == n-1}
+		s := Segment{Entry: e, First: i == 0, Last: i == n-1}
+		if parts != nil {
+			s.Off, s.Len = parts[i].Off, parts[i].Len
+			s.Data = total(within(e.layout.extents, s.Off, s.Len))
+		} else {
+			s.Off, s.Len = i*piece, min(piece, size-i*piece)
+			s.Data = s.Len
+		}
 		if !yield(s, nil) {
 			// The rest will never be asked for.
 			e.left.Add(-int32(n - i - 1))

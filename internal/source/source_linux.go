@@ -9,6 +9,10 @@ import (
 // openNoAtime spares the source the one write that reading causes.
 const openNoAtime = unix.O_NOATIME
 
+// sparseUnit is what the parts of a file with holes are multiples of, in bytes:
+// GNU tar fills each part up to a block of its own. Most file systems' parts are.
+const sparseUnit = 512
+
 // dataExtents lists the parts of a file that hold data. Nil means all of it:
 // also where the file system can't tell.
 //
@@ -28,8 +32,13 @@ func dataExtents(fd int, size int64) []Extent {
 		if err != nil {
 			return nil
 		}
-		hole = min(hole, size)
-		out = append(out, Extent{data, hole - data})
+		data -= data % sparseUnit
+		hole = min((hole+sparseUnit-1)/sparseUnit*sparseUnit, size)
+		if n := len(out) - 1; n >= 0 && out[n].Off+out[n].Len >= data {
+			out[n].Len = hole - out[n].Off
+		} else {
+			out = append(out, Extent{data, hole - data})
+		}
 		at = hole
 	}
 	if len(out) == 1 && out[0] == (Extent{0, size}) {

@@ -94,6 +94,9 @@ func (w *walk) visit(d *dir, rel, name string) bool {
 	if st.Nlink > 1 && w.group(e) {
 		size = 0 // its content is that of an earlier name
 	}
+	if size > w.opt.PieceSize {
+		e.findLayout()
+	}
 	return e.segments(size, w.opt.PieceSize, w.yield)
 }
 
@@ -162,7 +165,7 @@ func Problem(path string, err error) Warning {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Warning{Class: Changed, Path: path, Text: "vanished before it was read"}
 	}
-	if errors.Is(err, errType) || errors.Is(err, errReplaced) {
+	if errors.Is(err, errType) || errors.Is(err, errOther) || errors.Is(err, errReplaced) {
 		return Warning{Class: Changed, Path: path, Text: err.Error()}
 	}
 	var pe *fs.PathError
