@@ -72,7 +72,7 @@ func (j Job) ref(dirs Dirs) string {
 
 // entry is the job as its scheduler keeps it, to be run at next.
 func (j Job) entry(dirs Dirs, binary string, spec *sched.Spec, next time.Time) sched.Entry {
-	return sched.Entry{Job: j.ref(dirs), Binary: binary, Spec: spec, Next: next}
+	return sched.Entry{Job: j.ref(dirs), Binary: binary, Spec: spec, Next: next, CatchUp: j.Options.CatchUp != "none"}
 }
 
 // binary is the program that a scheduler's line starts.

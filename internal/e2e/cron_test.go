@@ -76,12 +76,16 @@ func TestCron(t *testing.T) {
 	var in installed
 	p.json(t, &in, "install", "--scheduler", "cron", "--time", "30 * * * *", "--keep", "2", source, dest)
 	job := in.Jobs[0]
-	line := "30 * * * * '" + p.path + "' run --job " + job.ID
-	if got, want := crontab(t), before+line+"\n"; got != want {
-		t.Fatalf("crontab after install: got %q, want %q", got, want)
+	command := " '" + p.path + "' run --job " + job.ID
+	line, ask, _ := strings.Cut(job.Line, "\n")
+	if want := "30 * * * *" + command; line != want {
+		t.Errorf("line: got %q, want %q", line, want)
 	}
-	if job.Line != line {
-		t.Errorf("line: got %q, want %q", job.Line, line)
+	if minutes, ours := strings.CutSuffix(ask, " * * * *"+command); !ours || strings.Count(minutes, ",") != 3 {
+		t.Errorf("second line: got %q, want four minutes of each hour", ask)
+	}
+	if got, want := crontab(t), before+job.Line+"\n"; got != want {
+		t.Fatalf("crontab after install: got %q, want %q", got, want)
 	}
 	if want := "/etc/tinybackup/jobs/" + job.ID + ".ini"; job.Path != want {
 		t.Errorf("job file: got %q, want %q", job.Path, want)

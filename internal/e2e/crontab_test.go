@@ -41,7 +41,7 @@ func TestCrontabOfTwoDirectories(t *testing.T) {
 			write(t, filepath.Join(source, "a.txt"), "a")
 			tool(t, "chown", "-R", "tester", dir)
 			cmd := exec.Command("setpriv", "--reuid=tester", "--regid=tester", "--clear-groups",
-				filepath.Join(work, "bin", "tinybackup"), "install", "--scheduler", "cron", "--time", "2:30", source, dest)
+				filepath.Join(work, "bin", "tinybackup"), "install", "--scheduler", "cron", "--catch-up", "none", "--time", "2:30", source, dest)
 			cmd.Dir = "/"
 			cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "TINYBACKUP_DIR=" + filepath.Join(dir, "tb")}
 			calls[i] = begin(t, cmd)
