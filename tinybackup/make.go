@@ -222,6 +222,10 @@ func (r *run) checkEmpty() error {
 	if r.Yes || !isEmpty(r.manifest) || r.last != nil && isEmpty(r.last) {
 		return nil
 	}
+	return r.emptyError()
+}
+
+func (r *run) emptyError() error {
 	err := fmt.Errorf("source %q is empty", r.Source)
 	if r.last != nil {
 		err = fmt.Errorf("%w, and was not in the last backup (%d entries, %s)", err, r.last.Entries, Size(r.last.Raw))

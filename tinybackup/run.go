@@ -60,6 +60,13 @@ func (r *run) do(ctx context.Context) (err error) {
 	if r.store, err = openStore(r.Dest); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, r.closeSource()) }()
+	if r.store.Unlocked(r.Name) {
+		// The lock makes .tinybackup: a source that is refused is to leave nothing behind.
+		if err := r.firstSource(); err != nil {
+			return err
+		}
+	}
 	if !r.DryRun {
 		unlock, err := r.lock(ctx)
 		if err != nil {
@@ -70,10 +77,12 @@ func (r *run) do(ctx context.Context) (err error) {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
-	if r.source, err = r.openSource(); err != nil {
-		return err
+	if r.source == nil {
+		// Not before the lock: while another run has a device open, it is in use.
+		if r.source, err = r.openSource(); err != nil {
+			return err
+		}
 	}
-	defer r.source.Close()
 	r.report.Kind = string(r.source.Kind)
 	if r.DryRun {
 		return r.plan(ctx)
@@ -119,6 +128,26 @@ func (r *run) look(ctx context.Context) (err error) {
 		r.Log.Info("removed what a killed run left", "file", name)
 	}
 	return err
+}
+
+// firstSource opens what is backed up for the first time, and refuses what is
+// empty.
+func (r *run) firstSource() (err error) {
+	if r.source, err = r.openSource(); err != nil {
+		return err
+	}
+	empty, err := r.source.Empty()
+	if err == nil && empty && !r.Yes {
+		err = r.emptyError()
+	}
+	return err
+}
+
+func (r *run) closeSource() error {
+	if r.source == nil {
+		return nil
+	}
+	return r.source.Close()
 }
 
 // openSource opens what is backed up. Our own files in it are left out.

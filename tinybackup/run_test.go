@@ -286,6 +286,43 @@ func TestRunEmptySource(t *testing.T) {
 	b.good(nil) // it was empty in the last backup
 }
 
+// A source that is refused leaves nothing in a destination that is new to it.
+func TestRunRefusedLeavesNothing(t *testing.T) {
+	for name, spoil := range map[string]func(b *bench){
+		"missing":     func(b *bench) { b.src += "-gone" },
+		"empty":       func(b *bench) { b.src += "-empty"; b.mkdir(b.src) },
+		"empty file":  func(b *bench) { b.write("none", ""); b.src += "/none" },
+		"no such dir": func(b *bench) { b.src = filepath.Join(b.src, "a", "b") },
+		"no file":     func(b *bench) { b.src = "/dev/null" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			spoil(b)
+			for _, dry := range []bool{true, false} {
+				if _, err := b.run(func(o *Options) { o.DryRun = dry }); err == nil {
+					t.Errorf("it was not refused (dry run: %v)", dry)
+				}
+			}
+			if left, err := os.ReadDir(b.dst); err != nil || len(left) > 0 {
+				t.Errorf("left in the destination: %v, %v", left, err)
+			}
+		})
+	}
+	// The same in a destination that others use: no lock is left.
+	b := newBench(t)
+	b.good(nil)
+	b.src += "-empty"
+	b.mkdir(b.src)
+	if _, err := b.run(nil); err == nil {
+		t.Error("an empty source was not refused")
+	}
+	locks, err := filepath.Glob(filepath.Join(b.dst, ".tinybackup", "*.series.lock"))
+	if err != nil || len(locks) != 1 {
+		t.Errorf("locks %q, want the first one's only", locks)
+	}
+	b.good(func(o *Options) { o.Yes = true })
+}
+
 func TestRunAnotherOwner(t *testing.T) {
 	b := newBench(t)
 	b.good(nil)

@@ -123,8 +123,8 @@ func TestDeviceMounted(t *testing.T) {
 			t.Errorf("stderr: got %q, want it to tell %q", o.stderr, word)
 		}
 	}
-	if got := left(t, dest); len(got) != 0 {
-		t.Errorf("left in the destination: %v", got)
+	if got, err := os.ReadDir(dest); err != nil || len(got) != 0 {
+		t.Errorf("left in the destination: %v, %v", got, err)
 	}
 	o = p.exits(t, 3, "run", "--live", device, dest)
 	if !strings.Contains(o.stderr, "warning: ") {

@@ -138,6 +138,19 @@ func (s *Source) openDevice() error {
 // Stat is that of the source itself.
 func (s *Source) Stat() Stat { return s.top }
 
+// Empty says that there is nothing in the source: no name in a directory, no
+// byte in a file.
+func (s *Source) Empty() (bool, error) {
+	if s.Kind != Dir {
+		return s.Size == 0, nil
+	}
+	names, err := s.dirs.names(s.root)
+	if err != nil {
+		err = &os.PathError{Op: "read", Path: s.Path, Err: err}
+	}
+	return err == nil && len(names) == 0, err
+}
+
 // Close releases what Open and the walk hold open.
 func (s *Source) Close() error {
 	s.dirs.close(s.root)

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -49,6 +51,13 @@ func (l *Local) Lock(ctx context.Context, series string, info Holder, wait time.
 	}
 	writeHolder(path, info)
 	return func() error { return fail("unlock", path, lock.Close()) }, nil
+}
+
+// Unlocked says that the series was never locked: so nobody has its lock now, and
+// nothing of it was made in .tinybackup.
+func (l *Local) Unlocked(series string) bool {
+	_, err := os.Lstat(l.side(series + seriesLock))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // acquire takes the lock of the file path, which it creates if need be. It returns nil
