@@ -141,6 +141,10 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 		}
 	} else {
 		r.missed(ctx, turn.Missed)
+		if !r.book.Settled.Equal(turn.Settled) {
+			r.book.Settled = turn.Settled
+			r.keep()
+		}
 		if turn.Slot.IsZero() {
 			return Report{Nothing: r.nothing(turn)}, nil
 		}
@@ -222,8 +226,6 @@ func (r *jobRun) missed(ctx context.Context, m sched.Missed) {
 	if err := r.job.History().Append(entry); err != nil {
 		r.env.Log.Warn("this is missing from the history: " + err.Error())
 	}
-	r.book.Settled = m.Last
-	r.keep()
 }
 
 // keep writes the book. What cannot be written costs a backup too many, not one

@@ -273,8 +273,8 @@ func (s *service) nextDue(path string, job Job, now time.Time) dueTime {
 	}
 	v := job.owed(spec, book, now)
 	slot := v.Slot
-	if v.Missed.Count > 0 && slot.IsZero() {
-		slot = v.Missed.Last // to be told of
+	if slot.IsZero() && !v.Settled.Equal(book.Settled) {
+		slot = v.Settled // to be told of, or at least noted
 	}
 	switch {
 	case slot.IsZero():

@@ -98,9 +98,6 @@ func (j Job) owed(spec *sched.Spec, b slotBook, now time.Time) sched.Verdict {
 
 // begin notes that slot is tried at now.
 func (b *slotBook) begin(slot, now time.Time) {
-	if !b.Settled.Before(slot) { // by a clock that was ahead
-		b.Settled = slot.Add(-time.Nanosecond)
-	}
 	if !b.Slot.Equal(slot) {
 		b.Slot, b.Tries = slot, 0
 	}

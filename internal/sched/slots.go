@@ -40,11 +40,12 @@ type Missed struct {
 
 // Verdict is what is to be done at a time.
 type Verdict struct {
-	Slot   time.Time // to be served now; zero: there is nothing to do
-	Late   bool      // more than OnTime after its slot
-	Retry  bool      // Slot was tried before
-	Missed Missed    // slots that nobody serves any more; the caller reports them, and settles Missed.Last
-	Next   time.Time // when there will be something to do: the next try, or the next slot; zero: never
+	Slot    time.Time // to be served now; zero: there is nothing to do
+	Late    bool      // more than OnTime after its slot
+	Retry   bool      // Slot was tried before
+	Missed  Missed    // slots that nobody serves any more; the caller reports them
+	Settled time.Time // what Book.Settled is from now on, before Slot is tried. It goes back only if a clock was set back by more than three hours
+	Next    time.Time // when there will be something to do: the next try, or the next slot; zero: never
 }
 
 // Backoff is how long after the beginning of the tries-th failed try of a slot the next one begins.
@@ -60,28 +61,32 @@ func Backoff(tries int) time.Duration {
 // Owed says what is to be done at now: which slot is owed, whoever asks and how often, and which were missed. Of several slots that have
 // passed, the newest is served and the others are missed. It depends on nothing but its arguments.
 func (s *Spec) Owed(b Book, c CatchUp, now time.Time) Verdict {
-	newest, passed := s.Prev(now.Add(early))
-	if b.Settled.After(now.Add(setBack)) {
-		// What a clock in the future has settled says nothing about today.
-		b = Book{Settled: newest.Add(-time.Nanosecond)}
-		if now.Sub(newest) > OnTime {
-			b.Settled = now
-		}
+	soon := now.Add(early)
+	newest, passed := s.Prev(soon)
+	if !passed {
+		newest = time.Time{}
 	}
-	next, more := s.Next(later(now.Add(early), b.Settled))
-	v := Verdict{}
+	b = s.believed(b, newest, now)
+	tried := b.Tries > 0 && b.Slot.After(b.Settled)
+	if tried && b.Slot.Before(newest) {
+		b.Settled, tried = b.Slot, false // it failed, and that was told
+	}
+	done := b.Settled
+	if tried && b.Slot.After(soon) {
+		done = b.Slot.Add(-time.Nanosecond) // the clock was set back since: it comes again, and nothing before it
+	}
+	v := Verdict{Settled: b.Settled}
+	next, more := s.Next(later(soon, done))
 	if more {
 		v.Next = next
 	}
-	if !passed || !newest.After(b.Settled) {
+	if !passed || !newest.After(done) {
 		return v
 	}
-	tried := b.Tries > 0 && b.Slot.After(b.Settled)
-	from := b.Settled
-	if tried {
-		from = later(from, b.Slot) // it failed, and that was told
+	v.Missed = s.between(b.Settled, newest)
+	if v.Missed.Count > 0 {
+		v.Settled = v.Missed.Last
 	}
-	v.Missed = s.between(from, newest)
 
 	guard := Guard
 	if more {
@@ -90,27 +95,46 @@ func (s *Spec) Owed(b Book, c CatchUp, now time.Time) Verdict {
 	ends := func(at time.Time) bool { // whether it is too late to begin at that time
 		return c.Grace > 0 && at.Sub(newest) > c.Grace || more && next.Sub(at) < guard
 	}
-	v.Retry = tried && b.Slot.Equal(newest)
 	v.Late = now.Sub(newest) > OnTime
 	switch {
-	case v.Retry:
+	case tried && b.Slot.Equal(newest):
 		try := b.Tried.Add(Backoff(b.Tries))
 		if b.Tried.After(now) { // by a clock that was set back since
 			try = now
 		}
 		switch {
-		case ends(later(try, now)): // given up
-		case try.After(now.Add(early)):
+		case ends(later(try, now)):
+			v.Settled = newest // given up
+		case try.After(soon):
 			v.Next = try
 		default:
-			v.Slot = newest
+			v.Slot, v.Retry = newest, true
 		}
 	case v.Late && (!c.Once || ends(now)):
-		v.Missed = v.Missed.and(newest)
+		v.Missed, v.Settled = v.Missed.and(newest), newest
 	default:
 		v.Slot = newest
 	}
 	return v
+}
+
+// believed is b without a try of what is no slot of s, whose text was edited since, and without what a clock has written that was hours
+// ahead: that says nothing about today, and slots count from now, or from newest if that has just come.
+func (s *Spec) believed(b Book, newest, now time.Time) Book {
+	ahead := now.Add(setBack)
+	if b.Tries > 0 {
+		slot, passed := s.Prev(b.Slot)
+		if !passed || !slot.Equal(b.Slot) || slot.After(ahead) {
+			b.Slot, b.Tries = time.Time{}, 0
+		}
+	}
+	if b.Settled.After(ahead) {
+		b.Settled = now
+		if now.Sub(newest) <= OnTime {
+			b.Settled = newest.Add(-time.Minute)
+		}
+	}
+	return b
 }
 
 // between are the slots after from and before to.
