@@ -194,10 +194,22 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 		if i > 0 {
 			env.say("")
 		}
-		if dry {
-			env.say("would install job %q: %s -> %s", j.Name, oneLine(j.Source), oneLine(j.Dest))
-		} else {
-			env.say("job %s %q: %s -> %s", j.ID, j.Name, oneLine(j.Source), oneLine(j.Dest))
+		what := fmt.Sprintf("%q: %s -> %s", j.Name, oneLine(j.Source), oneLine(j.Dest))
+		switch {
+		case dry && j.Updated:
+			env.say("would update job %s %s", j.ID, what)
+		case dry:
+			env.say("would install job %s", what)
+		case j.Updated:
+			env.say("updated job %s %s", j.ID, what)
+		default:
+			env.say("job %s %s", j.ID, what)
+		}
+		if j.Updated && len(j.Changes) == 0 {
+			env.say("  changed    nothing")
+		}
+		for _, change := range j.Changes {
+			env.say("  changed    %s", oneLine(change))
 		}
 		env.say("  time       %s (%s)", j.Schedule, j.Zone)
 		env.say("  scheduler  %s", j.Scheduler+parenthesis(j.Why))
@@ -210,7 +222,7 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 		}
 	}
 	if dry {
-		env.say("nothing is changed: --dry-run; the id is drawn at the real install")
+		env.say("nothing is changed: --dry-run; the id of a new job is drawn at the real install")
 		return
 	}
 	for _, j := range jobs {

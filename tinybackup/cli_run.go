@@ -8,9 +8,10 @@ import (
 
 // runCommand are the options of run.
 type runCommand struct {
-	Job  string `long:"job" value-name:"ID" description:"do what a job says, by its id or the path of its file"`
-	Now  bool   `long:"now" description:"with --job: back up now, even if its last planned run is done"`
-	JSON bool   `long:"json" description:"print one JSON object"`
+	Job   string `long:"job" value-name:"ID" description:"do what a job says, by its id or the path of its file"`
+	Now   bool   `long:"now" description:"with --job: back up now, even if its last planned run is done"`
+	Check bool   `long:"check" description:"with --job: say whether the job could run now, and store nothing"`
+	JSON  bool   `long:"json" description:"print one JSON object"`
 	progressOption
 	Options Options  `group:"Options of the backup"`
 	Args    pairArgs `positional-args:"yes"`
@@ -21,12 +22,15 @@ type runCommand struct {
 
 // jobRunOptions are the options that may go with --job: the others are in the
 // job's file, and one that contradicts it would be a surprise at the next run.
-var jobRunOptions = []string{"job", "now", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
+var jobRunOptions = []string{"job", "now", "check", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	env, done := c.watch(env)
 	defer done()
 	var report Report
+	if c.Check {
+		return c.checkJob(ctx, env, inv)
+	}
 	if c.Job == "" {
 		if c.Now {
 			return &UsageError{Msg: "--now goes with --job", Hint: "tinybackup run SOURCE DEST always backs up now"}
@@ -67,16 +71,33 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 	return err
 }
 
-func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Report, error) {
+// checkJob is run --check.
+func (c *runCommand) checkJob(ctx context.Context, env Env, inv *invocation) error {
+	if c.Job == "" {
+		return &UsageError{Msg: "--check is for a job", Hint: "tinybackup run --check --job ID, or tinybackup run --dry-run SOURCE DEST"}
+	}
+	job, err := c.loadJob(env, inv)
+	if err != nil {
+		return err
+	}
+	return CheckJob(ctx, env, job)
+}
+
+// loadJob reads the job of --job, and refuses what does not go with that.
+func (c *runCommand) loadJob(env Env, inv *invocation) (Job, error) {
 	if c.Args.Source != "" {
-		return Report{}, &UsageError{Msg: "run wants either --job or a source and a destination", Hint: "tinybackup run --job " + shellQuote(c.Job)}
+		return Job{}, &UsageError{Msg: "run wants either --job or a source and a destination", Hint: "tinybackup run --job " + shellQuote(c.Job)}
 	}
 	for name := range inv.given {
 		if !slices.Contains(jobRunOptions, name) {
-			return Report{}, &UsageError{Msg: "--job and --" + name + " exclude each other", Hint: "a job's options are in its file; tinybackup statusof --json tells where that is"}
+			return Job{}, &UsageError{Msg: "--job and --" + name + " exclude each other", Hint: "a job's options are in its file; tinybackup statusof --json tells where that is"}
 		}
 	}
-	job, err := LoadJob(env.Dirs, c.Job)
+	return LoadJob(env.Dirs, c.Job)
+}
+
+func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Report, error) {
+	job, err := c.loadJob(env, inv)
 	if err != nil {
 		return Report{}, err
 	}

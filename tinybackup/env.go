@@ -46,6 +46,9 @@ type Env struct {
 	// What a job's run is made of; nil: Run, and a timer. A simulation has its own.
 	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)
 	sleep  func(ctx context.Context, d time.Duration) error
+
+	// preflight starts a command line as a scheduler would; nil: startLike.
+	preflight func(ctx context.Context, around sched.Surroundings, line string) error
 }
 
 // A Progress is how far a run is.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // InstallOptions say what to schedule.
 type InstallOptions struct {
 	Jobs      []NewJob // at least one; all of them are installed or none
-	Scheduler string   // "at", "cron", "service", or "auto": the first that works
+	Scheduler string   // the name of one, or "auto": the one that the job has, or the first that works
 	DryRun    bool     // find out everything, change nothing
 }
 
@@ -39,16 +40,22 @@ type InstalledJob struct {
 	Zone      string      `json:"zone"`      // the time zone the schedule is in
 	Scheduler string      `json:"scheduler"` // "at", "cron" or "service"
 	Why       string      `json:"why,omitempty"`
-	Next      []time.Time `json:"next"`            // the next three runs
-	Notes     []string    `json:"notes,omitempty"` // what to know about these times
-	Line      string      `json:"line"`            // what the scheduler was given
-	Path      string      `json:"path"`            // of the job's file
+	Next      []time.Time `json:"next"`              // the next three runs
+	Notes     []string    `json:"notes,omitempty"`   // what to know about these times
+	Line      string      `json:"line"`              // what the scheduler was given
+	Path      string      `json:"path"`              // of the job's file
+	Updated   bool        `json:"updated,omitempty"` // the job was there already
+	Changes   []string    `json:"changes,omitempty"` // of its settings, if it was
 
-	job   Job
-	spec  *sched.Spec
-	entry sched.Entry
-	sched sched.Scheduler
-	where string
+	job    Job
+	old    *Job // what was there already; nil: nothing
+	spec   *sched.Spec
+	entry  sched.Entry
+	sched  sched.Scheduler
+	where  string
+	named  bool                          // --name was given
+	anchor time.Time                     // the moment of this install
+	undo   []func(context.Context) error // what put has done, the last at the end
 }
 
 // jobsLockWait is how long to wait for another install, uninstall or requeueing.
@@ -59,9 +66,10 @@ func lockJobs(ctx context.Context, dirs Dirs) (*fileLock, error) {
 	return lockFile(ctx, filepath.Join(dirs.Jobs, ".lock"), "another install or uninstall", jobsLockWait)
 }
 
-// Install schedules new jobs. Everything is checked before anything is written;
-// when something fails after that, what was written is taken back: the
-// destination, the schedulers and the job files are then as they were.
+// Install schedules jobs: new ones, and anew those that are there already.
+// Everything is checked before anything is written; when something fails after
+// that, what was written is taken back: the destination, the schedulers and the
+// job files are then as they were.
 func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, err error) {
 	binary, err := env.binary()
 	if err != nil {
@@ -72,28 +80,35 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 	anchor := env.Now().In(env.zone()).Truncate(time.Minute)
 	plans := make([]*InstalledJob, 0, len(o.Jobs))
 	for _, n := range o.Jobs {
-		p, err := planJob(ctx, env, n, o.Scheduler, binary, anchor)
+		p, err := newPlan(n, anchor)
 		if err != nil {
 			return nil, at(n.Where, err)
 		}
 		plans = append(plans, p)
 	}
+	if !o.DryRun {
+		lock, err := lockJobs(ctx, env.Dirs)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, lock.Unlock()) }()
+	}
+	if err := settle(env, plans); err != nil {
+		return nil, err
+	}
+	for _, p := range plans {
+		if err := p.schedule(ctx, env, o.Scheduler, binary); err != nil {
+			return nil, at(p.where, err)
+		}
+	}
 	if o.DryRun {
-		return installed(plans), refuseTwins(env, plans)
-	}
-	lock, err := lockJobs(ctx, env.Dirs)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if err := refuseTwins(env, plans); err != nil {
-		return nil, err
+		return installed(plans), nil
 	}
 	for i, p := range plans {
 		if err := p.put(ctx, env); err != nil {
 			// Also after a signal: half an install is worse than a late end.
 			calm := context.WithoutCancel(ctx)
-			for _, done := range plans[:i] {
+			for _, done := range slices.Backward(plans[:i]) {
 				err = errors.Join(err, done.takeBack(calm))
 			}
 			return nil, at(p.where, err)
@@ -123,9 +138,9 @@ func at(where string, err error) error {
 	return &HintError{Err: fmt.Errorf("%s: %w", where, err), Hint: hintOf(err)}
 }
 
-// planJob finds out all about a new job, and changes nothing.
-func planJob(ctx context.Context, env Env, n NewJob, scheduler, binary string, anchor time.Time) (*InstalledJob, error) {
-	o := n.Options
+// newPlan checks what is asked for, and reads nothing of other jobs.
+func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
+	o, named := n.Options, n.Options.Name != ""
 	if err := o.Resolve(); err != nil {
 		return nil, err
 	}
@@ -139,33 +154,49 @@ func planJob(ctx context.Context, env Env, n NewJob, scheduler, binary string, a
 	if err != nil {
 		return nil, err
 	}
-	id, err := newJobID(env.Dirs)
-	if err != nil {
-		return nil, err
-	}
-	job := Job{
-		ID: id, Path: filepath.Join(env.Dirs.Jobs, id+".ini"),
-		Time: n.Time, Once: n.Once, Installed: anchor, Options: o,
-	}
-	job.StateDir, job.LogFile = jobDefaults(env.Dirs, id, o.Name)
-	p := &InstalledJob{
-		ID: id, Name: o.Name, Source: o.Source, Dest: o.Dest,
-		Time: n.Time, Schedule: spec.Describe(), Zone: anchor.Location().String(),
-		Notes: spec.Notes(anchor), Path: job.Path, spec: spec, where: n.Where,
-	}
-	for t, more := spec.Next(anchor); more && len(p.Next) < 3; t, more = spec.Next(t) {
+	return &InstalledJob{
+		Source: o.Source, Dest: o.Dest, Name: o.Name, Time: n.Time,
+		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o},
+		spec: spec, where: n.Where, named: named, anchor: anchor,
+	}, nil
+}
+
+// schedule finds out all that depends on the schedule, and changes nothing.
+func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary string) error {
+	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
+	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), p.spec.Notes(p.anchor)
+	for t, more := p.spec.Next(p.anchor); more && len(p.Next) < 3; t, more = p.spec.Next(t) {
 		p.Next = append(p.Next, t)
 	}
-	p.entry = job.entry(env.Dirs, binary, spec, p.Next[0])
-	c, err := chooseScheduler(ctx, env, scheduler, p.entry)
+	p.entry = p.job.entry(env.Dirs, binary, p.spec, p.Next[0])
+	c, err := p.choose(ctx, env, scheduler)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.sched, p.Scheduler, p.Why = c.scheduler, c.scheduler.Name(), c.why
-	job.Scheduler = p.Scheduler
-	p.job = job
+	p.job.Scheduler = p.Scheduler
+	if p.old != nil {
+		p.Updated = true
+		if p.Changes, err = changes(*p.old, p.job); err != nil {
+			return err
+		}
+		if name := p.old.Options.Name; name != p.Name {
+			p.Notes = append(p.Notes, fmt.Sprintf("The archives named %q stay: rotation does not look at them any more.", name))
+		}
+	}
 	p.Line, err = c.scheduler.Line(p.entry)
-	return p, err
+	return err
+}
+
+// choose finds the scheduler. A job that is there already keeps its own, unless
+// another one is asked for by name.
+func (p *InstalledJob) choose(ctx context.Context, env Env, scheduler string) (choice, error) {
+	if scheduler == "auto" && p.old != nil {
+		if c, err := chooseScheduler(ctx, env, p.old.Scheduler, p.entry); err == nil {
+			return c, nil
+		}
+	}
+	return chooseScheduler(ctx, env, scheduler, p.entry)
 }
 
 // newSpec compiles a job's schedule.
@@ -213,106 +244,6 @@ func refuseEmpty(source string) error {
 		}
 	}
 	return nil
-}
-
-// refuseTwins refuses a job that is there already, and one whose archives would
-// be taken for those of another job. It gives those that share only the name a
-// log of their own: one file cannot have two writers.
-func refuseTwins(env Env, plans []*InstalledJob) error {
-	jobs, _, err := Jobs(env.Dirs)
-	if err != nil {
-		return err
-	}
-	for _, p := range plans {
-		for _, other := range jobs {
-			if err := refuseTwin(p, other); err != nil {
-				return at(p.where, err)
-			}
-			if other.LogFile == p.job.LogFile {
-				p.job.LogFile = strings.TrimSuffix(p.job.LogFile, ".log") + "-" + p.ID + ".log"
-			}
-		}
-		jobs = append(jobs, p.job)
-	}
-	return nil
-}
-
-// refuseTwin compares a new job with one other.
-func refuseTwin(p *InstalledJob, other Job) error {
-	if !samePlace(p.Dest, other.Options.Dest) {
-		return nil
-	}
-	if p.Source == other.Options.Source && sameTime(other, p.Time, p.spec.Once) {
-		return &UsageError{
-			Msg:  fmt.Sprintf("this job exists already: %s backs up %q to %q at %q", other.ID, p.Source, p.Dest, other.Time),
-			Hint: "to replace it, first: tinybackup uninstall " + other.ID,
-		}
-	}
-	if p.Name == other.Options.Name {
-		return &UsageError{
-			Msg:  fmt.Sprintf("job %s writes archives named %q to %q already", other.ID, p.Name, p.Dest),
-			Hint: "give this one another name with --name NAME",
-		}
-	}
-	return nil
-}
-
-// samePlace says whether two directories are one, under whatever paths.
-func samePlace(a, b string) bool {
-	if a == b {
-		return true
-	}
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
-}
-
-// sameTime says whether a time as typed means the schedule of a job: 2:00am is
-// 0 2 * * *. The first slots tell, as the grammar has nothing that begins alike
-// for so long and then parts.
-func sameTime(job Job, text string, once bool) bool {
-	const slots = 40
-	a, err := job.Spec()
-	if err != nil {
-		return text == job.Time && once == job.Once
-	}
-	b, err := newSpec(text, once, job.Installed)
-	if err != nil || once != job.Once {
-		return false
-	}
-	from := job.Installed
-	for range slots {
-		x, moreX := a.Next(from)
-		y, moreY := b.Next(from)
-		if moreX != moreY || !x.Equal(y) {
-			return false
-		}
-		if !moreX {
-			break
-		}
-		from = x
-	}
-	return true
-}
-
-// put writes the job's file and then the scheduler's entry; or neither.
-func (p *InstalledJob) put(ctx context.Context, env Env) error {
-	if err := p.job.Write(env.Dirs); err != nil {
-		return err
-	}
-	if err := p.sched.Add(ctx, p.entry); err != nil {
-		return errors.Join(err, p.takeBack(context.WithoutCancel(ctx)))
-	}
-	return nil
-}
-
-// takeBack undoes put.
-func (p *InstalledJob) takeBack(ctx context.Context) error {
-	_, err := p.sched.Remove(ctx, p.entry.Job)
-	return errors.Join(err, removeWhole(p.job.Path))
 }
 
 // requeue puts the job's next run into the queue of a scheduler that forgets a

@@ -2,6 +2,7 @@ package tinybackup
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 
 	"tinybackup/internal/sched"
@@ -11,7 +12,10 @@ import (
 // has no entries of its own: the service reads the job files.
 type serviceScheduler struct{ env Env }
 
-var _ sched.Scheduler = serviceScheduler{}
+var (
+	_ sched.Scheduler  = serviceScheduler{}
+	_ sched.Surrounder = serviceScheduler{}
+)
 
 // Name is "service".
 func (s serviceScheduler) Name() string { return "service" }
@@ -26,6 +30,11 @@ func (s serviceScheduler) Express(*sched.Spec) error { return nil }
 // Line is the command that the service will start.
 func (s serviceScheduler) Line(e sched.Entry) (string, error) {
 	return sched.Command(e.Binary, e.Job), nil
+}
+
+// Surroundings are those of who starts the service: here, whoever asks.
+func (s serviceScheduler) Surroundings() sched.Surroundings {
+	return sched.Surroundings{Env: os.Environ(), Dir: "/"}
 }
 
 // Add has nothing to do: the job's file is there already, and the service looks.

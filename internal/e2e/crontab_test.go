@@ -19,6 +19,15 @@ func testersCrontab() string {
 	return string(out)
 }
 
+// standIn starts a process of a daemon's name: install asks for no more, and a
+// second cron would start the jobs of other tests.
+func standIn(t *testing.T, name string) {
+	t.Helper()
+	path := filepath.Join(newDir(t), name)
+	tool(t, "cp", "/bin/sleep", path)
+	begin(t, exec.Command(path, "600"))
+}
+
 // TestCrontabOfTwoDirectories edits one crontab from many places at once: the
 // processes of one user share a lock, whatever TINYBACKUP_DIR and HOME say, and
 // also if the home directory cannot be written to.
@@ -26,11 +35,7 @@ func TestCrontabOfTwoDirectories(t *testing.T) {
 	inside(t)
 	need(t, "cron", "crontab", "setpriv")
 	t.Parallel()
-	// install only asks whether there is a process of that name; a second cron
-	// would start the jobs of other tests.
-	standIn := filepath.Join(newDir(t), "cron")
-	tool(t, "cp", "/bin/sleep", standIn)
-	begin(t, exec.Command(standIn, "600"))
+	standIn(t, "cron")
 	for _, mode := range []string{"755", "555"} {
 		tool(t, "chmod", mode, "/run/tester")
 		const n = 12

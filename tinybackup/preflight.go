@@ -1,0 +1,130 @@
+package tinybackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"tinybackup/internal/sched"
+)
+
+// preflightLimit is how long a source or a destination may take to answer.
+const preflightLimit = 2 * time.Minute
+
+// preflight starts the very command of an entry as its scheduler will, in its
+// environment, but only to have it check whether the job could run: what would go
+// wrong at night goes wrong now.
+func preflight(ctx context.Context, env Env, s sched.Scheduler, e sched.Entry) error {
+	start := env.preflight
+	if start == nil {
+		start = startLike
+	}
+	around := sched.Bare()
+	if with, ok := s.(sched.Surrounder); ok {
+		around = with.Surroundings()
+	}
+	err := start(ctx, around, sched.Command(e.Binary, e.Job)+" --check")
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return &HintError{Err: fmt.Errorf("started as %s starts it, the job cannot run: %w", s.Name(), err), Hint: hintOf(err)}
+}
+
+// startLike runs a command line in the surroundings of a scheduler. Its error is in
+// the words that the command has printed.
+func startLike(ctx context.Context, around sched.Surroundings, line string) error {
+	short, cancel := context.WithTimeout(ctx, preflightLimit)
+	defer cancel()
+	cmd := exec.CommandContext(short, "/bin/sh", "-c", line)
+	cmd.Env, cmd.Dir = around.Env, around.Dir
+	if info, err := os.Stat(around.Dir); err != nil || !info.IsDir() {
+		cmd.Dir = "/" // a job needs no working directory
+	}
+	var stdout, stderr strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(""), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case short.Err() != nil:
+		return &HintError{Err: fmt.Errorf("its check did not end within %v", preflightLimit), Hint: "see whether the source and the destination answer, such as with ls"}
+	}
+	return explained(stderr.String(), err)
+}
+
+// explained is what a failed tinybackup, or the shell that could not start it, has
+// said: its first error, and its hint.
+func explained(said string, err error) error {
+	text, hint := "", ""
+	for line := range strings.Lines(said) {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "tinybackup: hint: "); ok {
+			hint = rest
+			continue
+		}
+		if rest := strings.TrimPrefix(line, "tinybackup: error: "); text == "" {
+			text = rest
+		}
+	}
+	if text == "" {
+		text = err.Error()
+	}
+	return &HintError{Err: errors.New(text), Hint: hint}
+}
+
+// CheckJob finds out whether a job could run now, without storing anything: that
+// its source can be opened, that its archives can be told from those of others,
+// that a small file can be written to its destination, and that its history and its
+// log have a place. It walks no tree. The error is the one that a run would end with.
+func CheckJob(ctx context.Context, env Env, job Job) error {
+	for _, dir := range []string{job.StateDir, filepath.Dir(job.LogFile)} {
+		if err := makeable(dir); err != nil {
+			return &HintError{Err: fmt.Errorf("directory %q: %w", dir, err), Hint: "see that it can be made and written to"}
+		}
+	}
+	r := &run{Env: env, Options: job.Options, job: job.ID, host: hostName()}
+	r.DryRun = true // look, and mend nothing
+	r.warn = &warnings{env: env}
+	if err := r.Resolve(); err != nil {
+		return err
+	}
+	if err := r.Check(); err != nil {
+		return err
+	}
+	var err error
+	if r.store, err = openStore(r.Dest); err != nil {
+		return err
+	}
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	src, err := r.openSource()
+	if err != nil {
+		return err
+	}
+	return errors.Join(src.Close(), r.store.Probe(ctx))
+}
+
+// makeable says why files cannot be made in a directory that is there, or that
+// would have to be made first.
+func makeable(dir string) error {
+	for {
+		err := writable(dir)
+		if !errors.Is(err, fs.ErrNotExist) || dir == "/" {
+			return err
+		}
+		dir = filepath.Dir(dir)
+	}
+}
