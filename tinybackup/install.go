@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,16 +266,21 @@ func requeue(ctx context.Context, env Env, job Job, spec *sched.Spec) error {
 }
 
 // withEntry gives the job's entry, to be run at next, to add. It holds the same
-// lock as uninstall, and looks for the job's file under it: a job that is just
-// uninstalled does not come back, and the error is fs.ErrNotExist.
+// lock as uninstall and install, and looks for the job's file under it: a job that
+// is just uninstalled does not come back, and the error is fs.ErrNotExist; one that
+// just got another schedule has its entry by that.
 func (j Job) withEntry(ctx context.Context, env Env, spec *sched.Spec, next time.Time, add func(sched.Entry) error) (err error) {
 	lock, err := lockJobs(ctx, env.Dirs)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	if _, err := os.Stat(j.Path); err != nil {
+	now, err := readJob(env.Dirs, j.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("job %s was uninstalled meanwhile: %w", j.ID, cause(err))
+	case err == nil && (now.Scheduler != j.Scheduler || now.Time != j.Time || !now.Installed.Equal(j.Installed)):
+		return nil
 	}
 	binary, err := env.binary()
 	if err != nil {

@@ -234,6 +234,32 @@ func TestRequeueUninstalled(t *testing.T) {
 	}
 }
 
+// A job that is given another schedule while a run of it begins is not put back to
+// the old one.
+func TestRequeueUpdated(t *testing.T) {
+	t.Parallel()
+	m := &memoryScheduler{name: "at"}
+	env, source, dest := memoryEnv(t, m)
+	install := func(time string) Job {
+		t.Helper()
+		done, err := Install(t.Context(), env, InstallOptions{Scheduler: "at", Jobs: []NewJob{{Options: Options{Source: source, Dest: dest}, Time: time}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done[0].job
+	}
+	old := install("+1 hour")
+	spec, err := old.Spec()
+	if err != nil {
+		t.Fatal(err)
+	}
+	install("+3 hours")
+	want := m.entries[0].Next
+	if err := requeue(t.Context(), env, old, spec); err != nil || len(m.entries) != 1 || !m.entries[0].Next.Equal(want) {
+		t.Errorf("got %v, %+v, want a run at %s", err, m.entries, want)
+	}
+}
+
 // What a scheduler says when it cannot be asked is told, and no job is given up.
 func TestSchedulerThatCannotBeAsked(t *testing.T) {
 	t.Parallel()

@@ -110,6 +110,13 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if err := r.look(ctx); err != nil {
 		return err
 	}
+	book, err := job.slots()
+	if err != nil {
+		return err
+	}
+	if err := job.destGone(book); err != nil {
+		return err
+	}
 	src, err := r.openSource()
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ func TestProbe(t *testing.T) {
 		left := dir
 		if side {
 			put(t, openDir(t, dir), "s-1", []byte("archive"))
-			left = filepath.Join(dir, sideName)
+			left = filepath.Join(dir, SideDir)
 		}
 		before := tree(t, dir)
 		write(t, filepath.Join(left, probeName), "of a killed one")
@@ -37,7 +37,7 @@ func TestProbe(t *testing.T) {
 	if err := openDir(t, dir).Probe(background()); err != nil || read(t, filepath.Join(dir, "mine")) != "mine" {
 		t.Errorf("over a link: got %v, and the file has %q", err, read(t, filepath.Join(dir, "mine")))
 	}
-	write(t, filepath.Join(dir, sideName), "a file")
+	write(t, filepath.Join(dir, SideDir), "a file")
 	wantIs(t, "probe", openDir(t, dir).Probe(background()), syscall.ENOTDIR)
 }
 
