@@ -152,7 +152,7 @@ var badInputs = []bad{
 		job(t, w)
 		write(t, filepath.Join(mkdir(t, w.dir, "other", "src"), "b"), "b")
 	}, "install|--scheduler|service|--time|3:00|{dir}/other/src|{dst}", 2, `"src"`, "--name"},
-	{"run of an unknown job", nil, "run|--job|deadbeef", 1, "deadbeef", "statusof"},
+	{"run of an unknown job", nil, "run|--job|deadbeef", 2, "deadbeef", "statusof"},
 	{"run of what is no id", nil, "run|--job|mine", 2, "mine", "statusof"},
 	{"status of an unknown job", nil, "statusof|deadbeef", 2, "deadbeef", "statusof"},
 	{"uninstall of an unknown job", nil, "uninstall|deadbeef", 2, "deadbeef", "statusof"},
