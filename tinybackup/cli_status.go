@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"text/tabwriter"
+	"time"
 )
 
 // statusofCommand are the options of statusof.
 type statusofCommand struct {
-	Time string     `long:"time" value-name:"SPEC" description:"of the jobs of SOURCE and DEST, only the one at this time"`
-	JSON bool       `long:"json" description:"print one JSON object"`
-	Args selectArgs `positional-args:"yes"`
+	Time       string     `long:"time" value-name:"SPEC" description:"of the jobs of SOURCE and DEST, only the one at this time"`
+	JSON       bool       `long:"json" description:"print one JSON object"`
+	Prometheus bool       `long:"prometheus" description:"print metrics for Prometheus, as a textfile collector takes them"`
+	Watch      bool       `long:"watch" description:"show it anew every two seconds, until Ctrl-C"`
+	Args       selectArgs `positional-args:"yes"`
 }
 
 func (c *statusofCommand) execute(ctx context.Context, env Env) error {
@@ -22,13 +24,30 @@ func (c *statusofCommand) execute(ctx context.Context, env Env) error {
 	if c.Time != "" && which.Source == "" {
 		return &UsageError{Msg: "--time needs a source and a destination", Hint: "give SOURCE DEST --time SPEC, or just an id"}
 	}
+	chosen := 0
+	for _, is := range []bool{c.JSON, c.Prometheus, c.Watch} {
+		if is {
+			chosen++
+		}
+	}
+	if chosen > 1 {
+		return &UsageError{Msg: "statusof takes one of --json, --prometheus and --watch", Hint: "tinybackup statusof --help"}
+	}
+	if c.Watch {
+		return watchStatus(ctx, env, which)
+	}
 	s, err := StatusOf(ctx, env, which)
 	if err != nil {
 		return err
 	}
-	if c.JSON {
+	switch {
+	case c.JSON:
 		err = printJSON(env, s)
-	} else {
+	case c.Prometheus:
+		err = s.printMetrics(env.Stdout)
+	case len(s.Jobs) == 1 && !which.isZero():
+		err = s.Jobs[0].printDetail(env)
+	default:
 		err = s.print(env)
 	}
 	if err == nil && !s.OK {
@@ -37,55 +56,67 @@ func (c *statusofCommand) execute(ctx context.Context, env Env) error {
 	return err
 }
 
+// statusColumns are those of the table of jobs.
+var statusColumns = []column{
+	{head: "#", right: true}, {head: "ID"}, {head: "NAME", least: 8}, {head: "TIME", least: 6}, {head: "STATE"},
+	{head: "NEXT"}, {head: "LAST"}, {head: "N", right: true}, {head: "SIZE", right: true},
+}
+
 // print shows the jobs as a table, and below it what is wrong with them.
 func (s Status) print(env Env) error {
 	if len(s.Jobs) == 0 {
 		fmt.Fprintln(env.Stdout, "there are no jobs: tinybackup install --time 2:00am SOURCE DEST makes one")
 	} else {
-		t := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(t, "#\tID\tNAME\tSOURCE\tDESTINATION\tTIME\tSCHEDULER\tNEXT\tLAST\tARCHIVES\tSIZE")
+		var rows [][]string
 		for _, j := range s.Jobs {
-			fmt.Fprintln(t, j.row())
+			rows = append(rows, j.row(env.Now()))
 		}
-		if err := t.Flush(); err != nil {
+		if err := printTable(env.Stdout, statusColumns, rows); err != nil {
 			return err
 		}
 	}
+	var b strings.Builder
 	for _, j := range s.Jobs {
-		name := j.ID
-		if j.Name != "" {
-			name += " (" + j.Name + ")"
+		if !j.OK || j.State == StateRunning {
+			b.WriteString("\n" + j.headline() + "\n" + j.problems())
 		}
-		for _, p := range j.Problems {
-			fmt.Fprintf(env.Stdout, "job %s: %s\n", name, oneLine(p))
-		}
+	}
+	if len(s.Problems) > 0 {
+		b.WriteString("\n")
 	}
 	for _, p := range s.Problems {
-		fmt.Fprintln(env.Stdout, oneLine(p))
+		b.WriteString(strings.TrimPrefix(p.text(), "  "))
 	}
-	return nil
+	_, err := fmt.Fprint(env.Stdout, b.String())
+	return err
 }
 
 // row is the job's line of the table.
-func (j JobStatus) row() string {
+func (j JobStatus) row(now time.Time) []string {
+	row := []string{fmt.Sprint(j.Number), j.ID, "?", "?", string(j.State), "?", "?", "?", "?"}
 	if j.Name == "" { // its file cannot be used
-		return fmt.Sprintf("%d\t%s\t?\t?\t?\t?\t?\t?\t?\t?\t?", j.Number, j.ID)
+		return row
 	}
-	next := "-"
+	row[2], row[3] = oneLine(j.Name), oneLine(j.Time)
+	row[5], row[6] = "-", "never"
 	switch {
-	case j.Running:
-		next = "running"
 	case j.Done:
-		next = "done"
+		row[5] = "done"
 	case !j.Next.IsZero():
-		next = j.Next.Format(clockFormat)
+		row[5] = near(j.Next, now)
 	}
-	last := "never"
-	if j.Last != nil {
-		last = j.Last.Start.Format(clockFormat) + " " + j.Last.Result
+	if j.LastGood != nil {
+		row[6] = near(j.LastGood.Start, now)
 	}
-	return strings.Join([]string{
-		fmt.Sprint(j.Number), j.ID, oneLine(j.Name), oneLine(j.Source), oneLine(j.Dest), oneLine(j.Time),
-		j.Scheduler, next, last, fmt.Sprint(j.Archives), Size(j.Bytes).String(),
-	}, "\t")
+	row[7], row[8] = grouped(int64(j.Archives)), Size(j.Bytes).String()
+	return row
+}
+
+// near is a time for a table: the weekday is enough within six days, the date for
+// what is farther away.
+func near(t, now time.Time) string {
+	if d := t.Sub(now); d > -6*24*time.Hour && d < 6*24*time.Hour {
+		return t.Format("Mon 15:04")
+	}
+	return t.Format("2006-01-02")
 }

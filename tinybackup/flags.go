@@ -192,12 +192,13 @@ type iniSection struct {
 	data any // pointer to a struct with our tags
 }
 
-// keys are the options of a section by the key they have in the file.
-func (s iniSection) keys() (map[string]*flags.Option, []string, error) {
+// keys are the options of a section by the key they have in the file, and the
+// parser that reads them.
+func (s iniSection) keys() (*flags.Parser, map[string]*flags.Option, []string, error) {
 	p := flags.NewNamedParser("", flags.None)
 	group, err := p.AddGroup(s.name, "", s.data)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	byKey := make(map[string]*flags.Option)
 	var names []string
@@ -213,7 +214,7 @@ func (s iniSection) keys() (map[string]*flags.Option, []string, error) {
 		byKey[key] = opt
 		names = append(names, key)
 	}
-	return byKey, names, nil
+	return p, byKey, names, nil
 }
 
 // readINI reads text into the sections' structs. An error is a *UsageError that
@@ -228,11 +229,13 @@ func readINI(path string, text []byte, sections ...iniSection) error {
 	byKey := make(map[string]map[string]*flags.Option)
 	known := make(map[string][]string)
 	var names []string
+	var parsers []*flags.Parser
 	for _, s := range sections {
-		keys, order, err := s.keys()
+		p, keys, order, err := s.keys()
 		if err != nil {
 			return err
 		}
+		parsers = append(parsers, p)
 		byKey[s.name], known[s.name] = keys, order
 		parts[s.name] = append(make([]string, 0, len(lines)+1), "["+s.name+"]")
 		names = append(names, s.name)
@@ -276,12 +279,8 @@ func readINI(path string, text []byte, sections ...iniSection) error {
 		keyOf[number] = key
 		parts[section][number] = line
 	}
-	for _, s := range sections {
-		p := flags.NewNamedParser("", flags.None)
-		if _, err := p.AddGroup(s.name, "", s.data); err != nil {
-			return err
-		}
-		err := flags.NewIniParser(p).Parse(strings.NewReader(strings.Join(parts[s.name], "\n")))
+	for i, s := range sections {
+		err := flags.NewIniParser(parsers[i]).Parse(strings.NewReader(strings.Join(parts[s.name], "\n")))
 		var ie *flags.IniError
 		if errors.As(err, &ie) {
 			line := int(ie.LineNumber) - 1 // the section's header stands before line 1
@@ -298,7 +297,7 @@ func readINI(path string, text []byte, sections ...iniSection) error {
 // that are zero are left out.
 func writeINI(b *strings.Builder, sections ...iniSection) error {
 	for i, s := range sections {
-		byKey, names, err := s.keys()
+		_, byKey, names, err := s.keys()
 		if err != nil {
 			return err
 		}

@@ -110,7 +110,7 @@ func TestInstallByID(t *testing.T) {
 	other := env
 	other.Dirs = testDirs(t)
 	s, err = StatusOf(t.Context(), other, Selection{})
-	if err != nil || len(s.Problems) != 1 || !strings.Contains(s.Problems[0], "00000001.ini") {
+	if err != nil || len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Why, "00000001.ini") {
 		t.Errorf("status from elsewhere: got %+v, %v", s, err)
 	}
 	// A copy of the job's file elsewhere must not take the original's line away.
@@ -270,7 +270,7 @@ func TestSchedulerThatCannotBeAsked(t *testing.T) {
 	}
 	m.broken = errors.New("the spool is on fire")
 	s, err := StatusOf(t.Context(), env, Selection{})
-	if err != nil || s.OK || !strings.Contains(s.Jobs[0].Problems[0], "the spool is on fire") {
+	if err != nil || s.OK || !strings.Contains(s.Jobs[0].Problems[0].Why, "the spool is on fire") {
 		t.Errorf("status: got %+v, %v", s, err)
 	}
 	for _, o := range []UninstallOptions{{All: true}, {Orphans: true}} {

@@ -236,19 +236,21 @@ func Jobs(dirs Dirs) (jobs []Job, broken []BrokenJob, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var found []BrokenJob // until it has been read
 	for _, file := range files {
-		id, isINI := strings.CutSuffix(file.Name(), ".ini")
-		if !isINI || !isJobID(id) {
-			continue
+		if id, isINI := strings.CutSuffix(file.Name(), ".ini"); isINI && isJobID(id) {
+			found = append(found, BrokenJob{ID: id, Path: filepath.Join(dirs.Jobs, file.Name())})
 		}
-		path := filepath.Join(dirs.Jobs, file.Name())
-		job, err := readJob(dirs, path)
+	}
+	read := make([]Job, len(found))
+	parallel(len(found), func(i int) { read[i], found[i].Err = readJob(dirs, found[i].Path) })
+	for i, b := range found {
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // uninstalled meanwhile
-		case err != nil:
-			broken = append(broken, BrokenJob{ID: id, Path: path, Err: err})
+		case errors.Is(b.Err, fs.ErrNotExist): // uninstalled meanwhile
+		case b.Err != nil:
+			broken = append(broken, b)
 		default:
-			jobs = append(jobs, job)
+			jobs = append(jobs, read[i])
 		}
 	}
 	slices.SortFunc(jobs, func(a, b Job) int {

@@ -20,6 +20,10 @@ type RunProgress struct {
 	Updated time.Time `json:"updated"` // when this was written
 }
 
+// phaseStarting is what a run does before it tells of any progress: it may wait for a
+// lock.
+const phaseStarting = "starting"
+
 // progressEvery is how often a run writes its progress down, at most.
 const progressEvery = 2 * time.Second
 
@@ -30,7 +34,7 @@ func (j Job) progressPath() string { return filepath.Join(j.StateDir, "progress.
 // written is no reason to stop a backup: it is told once, for those who debug.
 func (j Job) noteProgress(env Env) (_ Env, done func()) {
 	now := env.Now().In(j.Installed.Location())
-	p := RunProgress{PID: os.Getpid(), Since: now, Phase: "starting", Begun: now, Total: -1, Updated: now}
+	p := RunProgress{PID: os.Getpid(), Since: now, Phase: phaseStarting, Begun: now, Total: -1, Updated: now}
 	path, next, told := j.progressPath(), env.Progress, false
 	write := func() {
 		if err := writeProgress(path, p); err != nil && !told {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -105,9 +106,12 @@ func allJobs(dirs Dirs) ([]numbered, error) {
 	return all, nil
 }
 
+// isZero says whether all jobs are meant.
+func (s Selection) isZero() bool { return s.Source == "" && len(s.Refs) == 0 }
+
 // pick gives the jobs of a selection. None is an error, unless all were asked for.
 func (s Selection) pick(all []numbered) ([]numbered, error) {
-	if s.Source == "" && len(s.Refs) == 0 {
+	if s.isZero() {
 		return all, nil
 	}
 	var picked []numbered
@@ -156,10 +160,14 @@ func addJob(to []numbered, n numbered) []numbered {
 }
 
 // entries are what the schedulers have, by the name of the scheduler. A scheduler
-// that cannot be asked is missing there, and why is in trouble.
-func entries(ctx context.Context, env Env) (byName map[string][]sched.Entry, trouble map[string]error) {
+// that cannot be asked is missing there, and why is in trouble. Those called
+// except are not asked.
+func entries(ctx context.Context, env Env, except ...string) (byName map[string][]sched.Entry, trouble map[string]error) {
 	byName, trouble = make(map[string][]sched.Entry), make(map[string]error)
 	for _, s := range env.allSchedulers() {
+		if slices.Contains(except, s.Name()) {
+			continue
+		}
 		list, err := s.List(ctx)
 		if err != nil {
 			trouble[s.Name()] = err

@@ -55,10 +55,15 @@ func listStored(ctx context.Context, st store.Store, series string) ([]stored, e
 		a.manifest, a.doubt = readManifest(ctx, st, o)
 		all = append(all, a)
 	}
+	sortStored(all)
+	return all, nil
+}
+
+// sortStored sorts archives by their names' series, the newest of each first.
+func sortStored(all []stored) {
 	slices.SortFunc(all, func(a, b stored) int {
 		return cmp.Or(cmp.Compare(a.name.Series, b.name.Series), b.name.Time.Compare(a.name.Time), cmp.Compare(a.Name, b.Name))
 	})
-	return all, nil
 }
 
 // readManifest reads the manifest of an archive. No manifest is no error.

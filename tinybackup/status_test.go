@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // golden compares got with a file of testdata/golden, or writes it with -update.
@@ -31,23 +33,33 @@ func golden(t *testing.T, name, got string) {
 
 func TestStatusTable(t *testing.T) {
 	t.Parallel()
+	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	at := time.Date(2026, 11, 22, 2, 30, 0, 0, time.UTC)
 	run := func(result string) *HistoryEntry { return &HistoryEntry{Start: at, Result: result} }
+	failed := Problem{State: StateFailed, Why: "it failed 3 times since Fri 2026-11-20 02:30; next try at 03:10: read \"/c/x\":\nbadly", Mend: "tinybackup run --now --job 00000003"}
 	s := Status{
 		Jobs: []JobStatus{
-			{Number: 1, ID: "00000001", Name: "notes", Source: "/home/anna/notes", Dest: "/mnt/stick", Time: "2:30", Scheduler: "cron", Next: at, Archives: 14, Bytes: 123456789, Last: run(ResultOK)},
-			{Number: 2, ID: "00000002", Name: "odd\nname ü", Source: "/a\x1b[2J", Dest: "/b\tc", Time: "+7 min", Scheduler: "at", Running: true, Last: run(ResultWarnings)},
-			{Number: 3, ID: "00000003", Name: "once", Source: "/c", Dest: "/d", Time: "noon", Scheduler: "service", Done: true, Last: run(ResultFailed), Problems: []string{"its last run failed:\nbadly"}},
-			{Number: 4, ID: "00000004", Name: "new", Source: "/c", Dest: "/d", Time: "noon", Scheduler: "service", Problems: []string{"one", "two"}},
-			{Number: 5, ID: "00000005", Problems: []string{"its file cannot be used: bad"}},
+			{Number: 1, ID: "00000001", Name: "notes", State: StateOK, OK: true, Source: "/home/anna/notes", Dest: "/mnt/stick", Time: "2:30", Scheduler: "cron", Next: at.AddDate(0, 0, 1), Archives: 14, Bytes: 123456789, Last: run(ResultOK), LastGood: run(ResultOK)},
+			{Number: 2, ID: "00000002", Name: "odd\nname ü", State: StateRunning, OK: true, Why: "since 08:59, reading, 1.0 GiB of 2.0 GiB", Source: "/a\x1b[2J", Dest: "/b\tc", Time: "+7 min", Scheduler: "at", Running: true, LastGood: run(ResultWarnings)},
+			{Number: 3, ID: "00000003", Name: "once", State: StateFailed, Source: "/c", Dest: "/d", Time: "noon", Scheduler: "service", Done: true, Last: run(ResultFailed), Problems: []Problem{failed}},
+			{Number: 4, ID: "00000004", Name: "a-name-that-is-longer-than-anybody-would-type-it-on-a-good-day", State: StateBroken, Source: "/c", Dest: "/d", Time: "9:00 monday + 2 weeks", Next: at.AddDate(0, 1, 0), Problems: []Problem{
+				{State: StateBroken, Why: "its line is missing from cron", Mend: "tinybackup repair 00000004"},
+				{State: StateLate, Why: "two"},
+			}},
+			{Number: 12345, ID: "00000005", State: StateBroken, Problems: []Problem{{State: StateBroken, Why: "its file cannot be used: bad"}}},
 		},
-		Problems: []string{"crontab line 3 starts job 00000009, which is gone"},
+		Problems: []Problem{{State: StateBroken, Why: "crontab line 3 starts job 00000009, which is gone", Mend: "tinybackup uninstall --orphans"}},
 	}
 	var b bytes.Buffer
-	if err := s.print(Env{Stdout: &b}); err != nil {
+	if err := s.print(Env{Stdout: &b, Now: func() time.Time { return now }}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "status.txt", b.String())
+	for line := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
 }
 
 func TestHelpText(t *testing.T) {
@@ -90,7 +102,7 @@ func TestHelpIsWhole(t *testing.T) {
 		if c.short == "" || c.long == "" || len(c.usage) == 0 || c.run == nil || c.data == nil {
 			t.Errorf("command %s lacks something: %+v", c.name, c)
 		}
-		keys, names, err := iniSection{c.name, c.data}.keys()
+		_, keys, names, err := iniSection{c.name, c.data}.keys()
 		if err != nil {
 			t.Fatal(err)
 		}

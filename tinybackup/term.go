@@ -14,6 +14,17 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// terminalSize is how many columns and lines a terminal has: 80 and 24, if it does
+// not say.
+func terminalSize(w io.Writer) (width, height int) {
+	if f, ok := w.(*os.File); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 1 {
+			return width, height
+		}
+	}
+	return 80, 24
+}
+
 // A screen is standard error with a progress bar at its end: whoever writes a
 // line to it gets the bar out of the way first.
 type screen struct {

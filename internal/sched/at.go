@@ -254,6 +254,7 @@ func missingAt(err error) error {
 func refusal(p Program, out Output) error {
 	e := &BackendError{Op: "at", Err: failure(p, out), hint: "use --scheduler cron or service"}
 	if notPermitted.MatchString(out.Stderr) {
+		e.denied = true
 		e.hint = "root can allow it in /etc/at.allow and /etc/at.deny; or use --scheduler cron or service"
 	}
 	return e

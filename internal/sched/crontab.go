@@ -143,7 +143,7 @@ func (c *Cron) listed(ctx context.Context) (string, error) {
 	case out.Stdout == "" && noCrontab.MatchString(out.Stderr):
 		return "", nil
 	case notPermitted.MatchString(out.Stderr):
-		return "", &BackendError{Op: "crontab", Err: failure(p, out), hint: "root can allow it in /etc/cron.allow and /etc/cron.deny; or use --scheduler at or service"}
+		return "", &BackendError{Op: "crontab", Err: failure(p, out), denied: true, hint: "root can allow it in /etc/cron.allow and /etc/cron.deny; or use --scheduler at or service"}
 	}
 	return "", &BackendError{Op: "crontab", Err: failure(p, out), hint: "see what `crontab -l` says, or use --scheduler at or service"}
 }

@@ -111,8 +111,11 @@ func (s *Spec) checkFuture() *Error {
 	if s.rhythm == nil {
 		return wrong("add --once, or say how often: \"now + 1 day\"", "\"now\" does not repeat")
 	}
-	t := s.Anchor
-	for range 2 {
+	t, slots := s.Anchor, 2
+	if _, is := s.rhythm.(pattern); is {
+		slots = 1 // five fields have no year: what comes once comes again
+	}
+	for range slots {
 		next, ok := s.Next(t)
 		if !ok {
 			return wrong(hint, "never happens")

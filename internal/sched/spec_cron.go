@@ -29,6 +29,9 @@ func (s *Spec) cronFields() (cronFields, *Error) {
 	if err != nil {
 		return fields, err
 	}
+	if _, is := s.rhythm.(pattern); is {
+		return fields, nil // it begins at once by itself
+	}
 	// A crontab line is in force at once, also before a first slot that is later.
 	early, ok := (pattern{fields: fields, zone: s.Anchor.Location()}).next(s.Anchor)
 	first, _ := s.Next(s.Anchor)
