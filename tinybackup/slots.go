@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"hash/fnv"
 	"io/fs"
 	"os"
@@ -47,15 +48,15 @@ func (j Job) slotsPath() string { return filepath.Join(j.StateDir, "slots.json")
 // slots is the job's book. One that is missing or damaged is made again from the
 // history; that is no error, as the worst of it is a backup too many.
 func (j Job) slots() (slotBook, error) {
-	book := slotBook{Settled: j.Installed}
 	text, err := os.ReadFile(j.slotsPath())
-	if err == nil && json.Unmarshal(text, &book) == nil && !book.Settled.IsZero() {
-		return book.in(j.Installed.Location()), nil
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return slotBook{}, err
 	}
-	book = slotBook{Settled: j.Installed}
+	var kept keptBook
+	if json.Unmarshal(text, &kept) == nil && !kept.Settled.IsZero() && kept.Check == kept.sum() {
+		return kept.in(j.Installed.Location()), nil
+	}
+	book := slotBook{Settled: j.Installed}
 	runs, err := j.History().Last(-1)
 	for _, run := range runs {
 		if (run.Stored() || run.Result == ResultMissed) && run.Slot.After(book.Settled) {
@@ -66,6 +67,22 @@ func (j Job) slots() (slotBook, error) {
 		}
 	}
 	return book, err
+}
+
+// A keptBook is a book in its file. One bit that turned over there could settle a
+// slot that is still to come.
+type keptBook struct {
+	slotBook
+	Check string `json:"check"`
+}
+
+// sum is a checksum of the book.
+func (b slotBook) sum() string {
+	text, err := json.Marshal(b)
+	if err != nil { // a time that no file can hold
+		return "none"
+	}
+	return fmt.Sprintf("%08x", crc32.ChecksumIEEE(text))
 }
 
 // in is the book with the times of a zone.
@@ -80,7 +97,7 @@ func (b slotBook) in(zone *time.Location) slotBook {
 
 // writeSlots makes b the job's book.
 func (j Job) writeSlots(b slotBook) error {
-	text, err := json.MarshalIndent(b, "", "  ")
+	text, err := json.MarshalIndent(keptBook{b, b.sum()}, "", "  ")
 	if err != nil {
 		return err
 	}
