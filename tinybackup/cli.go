@@ -16,6 +16,8 @@ type commandLine struct {
 	Install   installCommand
 	Uninstall uninstallCommand
 	Statusof  statusofCommand
+	Repair    repairCommand
+	Explain   explainCommand
 	List      listCommand
 	Restore   restoreCommand
 	Verify    verifyCommand
@@ -71,6 +73,14 @@ func (l *commandLine) commands(inv *invocation) []command {
 			usage: []string{" [--watch | --json | --prometheus]", " [options] SOURCE DEST [--time SPEC]", " [options] ID…"},
 			long:  "Show all jobs, how each is, what is wrong with it and what mends that; or those of SOURCE and DEST, of these the one at SPEC, or those with an id or a number: a single one in detail. The exit status is 5 if something is not well.",
 			run:   l.Statusof.execute},
+		{name: "repair", short: "put right what schedulers lack", data: &l.Repair,
+			usage: []string{" [options] [SOURCE DEST]", " [options] ID…"},
+			long:  "Give the schedulers the entries that they should have, for all jobs or some: a line that is missing, there twice or changed, a chain of at that is broken, a program that has moved or is another version. Then try whether each job could run. The exit status is 1 if one cannot.",
+			run:   l.Repair.execute},
+		{name: "explain", short: "say what a time means", data: &l.Explain,
+			usage: []string{" [--once] TIME"},
+			long:  "Say what a time, as install takes it, means: in words, in its next runs, what is to be known about it, and how each scheduler would run it, or why it cannot.",
+			run:   l.Explain.execute},
 		{name: "list", aliases: []string{"backups"}, short: "show the archives of a destination", data: &l.List,
 			usage: []string{" [--name NAME] DEST", " --files [--at TIME] [--name NAME] DEST", " --files ARCHIVE"},
 			long:  "Show the archives in DEST, and which of them rotation keeps, and why. With --files, show what is in ARCHIVE, or in the newest one in DEST.",

@@ -209,7 +209,7 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 			env.say("  changed    nothing")
 		}
 		for _, change := range j.Changes {
-			env.say("  changed    %s", oneLine(change))
+			env.sayFact("changed", change)
 		}
 		env.say("  time       %s (%s)", j.Schedule, j.Zone)
 		env.say("  scheduler  %s", j.Scheduler+parenthesis(j.Why))
@@ -218,7 +218,7 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 			env.say("  line       %s", strings.ReplaceAll(j.Line, "\n", "\n             "))
 		}
 		for _, note := range j.Notes {
-			env.say("  note       %s", note)
+			env.sayFact("note", note)
 		}
 	}
 	if dry {
@@ -245,19 +245,24 @@ func parenthesis(text string) string {
 // clockFormat is how a person sees a time.
 const clockFormat = "Mon 2006-01-02 15:04"
 
-// formatTimes lists times, and tells them apart in the hour that is there twice.
-func formatTimes(times []time.Time) string {
+// timeFormat is clockFormat, with the zone's name where it is needed to tell times
+// apart in the hour that is there twice.
+func timeFormat(times []time.Time) string {
 	seen := make(map[string]bool)
-	format := clockFormat
 	for _, t := range times {
 		if seen[t.Format(clockFormat)] {
-			format = clockFormat + " MST"
+			return clockFormat + " MST"
 		}
 		seen[t.Format(clockFormat)] = true
 	}
+	return clockFormat
+}
+
+// formatTimes lists times.
+func formatTimes(times []time.Time) string {
 	var texts []string
 	for _, t := range times {
-		texts = append(texts, t.Format(format))
+		texts = append(texts, t.Format(timeFormat(times)))
 	}
 	return strings.Join(texts, ", ")
 }

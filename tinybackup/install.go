@@ -166,9 +166,7 @@ func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
 func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary string) error {
 	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
 	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), p.spec.Notes(p.anchor)
-	for t, more := p.spec.Next(p.anchor); more && len(p.Next) < 3; t, more = p.spec.Next(t) {
-		p.Next = append(p.Next, t)
-	}
+	p.Next = nextRuns(p.spec, p.anchor, 3)
 	p.entry = p.job.entry(env.Dirs, binary, p.spec, p.Next[0])
 	c, err := p.choose(ctx, env, scheduler)
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 	"tinybackup/internal/sched"
 )
 
-// preflightLimit is how long a source or a destination may take to answer.
-const preflightLimit = 2 * time.Minute
+// preflightLimit is how long a source or a destination may take to answer. It is
+// shorter than jobsLockWait: a run that has to queue the next one waits meanwhile.
+const preflightLimit = 20 * time.Second
 
 // preflight starts the very command of an entry as its scheduler will, in its
 // environment, but only to have it check whether the job could run: what would go
