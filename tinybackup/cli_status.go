@@ -58,8 +58,8 @@ func (c *statusofCommand) execute(ctx context.Context, env Env) error {
 
 // statusColumns are those of the table of jobs.
 var statusColumns = []column{
-	{head: "#", right: true}, {head: "ID"}, {head: "NAME", least: 8}, {head: "TIME", least: 6}, {head: "STATE"},
-	{head: "NEXT"}, {head: "LAST"}, {head: "N", right: true}, {head: "SIZE", right: true},
+	{head: "#", right: true}, {head: "ID"}, {head: "NAME", least: 6}, {head: "TIME", least: 6}, {head: "STATE"},
+	{head: "NEXT"}, {head: "LAST"}, {head: "KEPT", right: true}, {head: "SIZE", right: true},
 }
 
 // print shows the jobs as a table, and below it what is wrong with them.

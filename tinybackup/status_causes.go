@@ -89,7 +89,7 @@ func daemonStart(scheduler string) string {
 	if scheduler == "service" {
 		return "tinybackup start"
 	}
-	return "sudo service " + daemonOf(scheduler) + " start"
+	return asRoot("service " + daemonOf(scheduler) + " start")
 }
 
 // allowCommand is what to type, as root, to allow a user a scheduler: the lists of
@@ -98,9 +98,17 @@ func daemonStart(scheduler string) string {
 func allowCommand(etc, scheduler, user string) string {
 	allow, deny := etc+"/"+scheduler+".allow", etc+"/"+scheduler+".deny"
 	if _, err := os.Lstat(allow); err == nil {
-		return fmt.Sprintf("echo %s | sudo tee -a %s", shellQuote(user), allow)
+		return fmt.Sprintf("echo %s | %s", shellQuote(user), asRoot("tee -a "+allow))
 	}
-	return fmt.Sprintf("sudo sed -i '/^%s$/d' %s", user, deny)
+	return asRoot(fmt.Sprintf("sed -i '/^%s$/d' %s", user, deny))
+}
+
+// asRoot is a command as who asks has to type it.
+func asRoot(command string) string {
+	if os.Geteuid() == 0 {
+		return command
+	}
+	return "sudo " + command
 }
 
 // userName is who asks.

@@ -13,7 +13,7 @@ func mountOr(path, other string) string {
 	text, err := os.ReadFile("/etc/fstab")
 	if err == nil {
 		if point := unmounted(string(text), path, isMountPoint); point != "" {
-			return "sudo mount " + shellQuote(point)
+			return asRoot("mount " + shellQuote(point))
 		}
 	}
 	return "mount its disk; " + other

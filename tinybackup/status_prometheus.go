@@ -3,7 +3,6 @@ package tinybackup
 import (
 	"bufio"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -99,11 +98,7 @@ func sample(name string, value float64, labels ...string) string {
 	if len(labels) > 0 {
 		b.WriteByte('}')
 	}
-	format := byte('f') // sizes and times to be read, not 1.7e+09
-	if math.Abs(value) > 1e15 {
-		format = 'g'
-	}
-	b.WriteString(" " + strconv.FormatFloat(value, format, -1, 64) + "\n")
+	b.WriteString(" " + strconv.FormatFloat(value, 'f', -1, 64) + "\n")
 	return b.String()
 }
 

@@ -12,11 +12,11 @@ import (
 // What ECMA-48 and xterm have to draw anew without a flicker: the screen is kept,
 // and every line is overwritten in its place.
 const (
-	enterScreen = "\x1b[?1049h\x1b[?25l" // another screen, without a cursor
-	leaveScreen = "\x1b[?25h\x1b[?1049l"
-	cursorHome  = "\x1b[H"
-	clearRest   = "\x1b[J" // of the screen
-	clearToEnd  = "\x1b[K" // of the line
+	enterScreen  = "\x1b[?1049h\x1b[?25l" // another screen, without a cursor
+	leaveScreen  = "\x1b[?25h\x1b[?1049l"
+	cursorHome   = "\x1b[H"
+	clearLineEnd = "\x1b[K" // from the cursor on
+	clearBelow   = "\x1b[J" // this, and all lines below
 )
 
 // watchEvery is how often statusof --watch looks.
@@ -89,11 +89,12 @@ func frame(text string, width, height int) string {
 	var b strings.Builder
 	b.WriteString(cursorHome)
 	for i, line := range lines {
-		if i > 0 {
-			b.WriteString("\r\n")
+		// Cleared before it is written: behind the last column, there is none to clear.
+		if i < len(lines)-1 {
+			b.WriteString(clearLineEnd + cut(line, width) + "\n")
+		} else {
+			b.WriteString(clearBelow + cut(line, width))
 		}
-		b.WriteString(cut(line, width) + clearToEnd)
 	}
-	b.WriteString(clearRest)
 	return b.String()
 }
