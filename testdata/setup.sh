@@ -19,6 +19,8 @@ atd              at
 crontab          cron
 cron             cron
 faketime         faketime
+systemctl        systemd
+systemd-analyze  systemd
 unshare          util-linux
 losetup          mount
 mkfs.ext4        e2fsprogs

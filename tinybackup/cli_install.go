@@ -17,7 +17,7 @@ import (
 type installCommand struct {
 	Time      string `long:"time" value-name:"SPEC" description:"when to run"`
 	Once      bool   `long:"once" description:"run it a single time"`
-	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"service" default:"auto" description:"who starts it: cron, at, service, or auto: the first of these that works here"`
+	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service" default:"auto" description:"who starts it: cron, at, systemd (or launchd on macOS), service, or auto: the first of these that works here"`
 	RunNow    bool   `long:"run" description:"take a first backup now"`
 	From      string `long:"from" value-name:"FILE" description:"make a job of each line PATH;HH:MM;NAME of FILE"`
 	JSON      bool   `long:"json" description:"print one JSON object"`

@@ -53,6 +53,8 @@ func faults(s sched.Scheduler, want sched.Entry, have []sched.Entry) []fault {
 		found = lineFaults(s, want, have)
 	case "at":
 		found = queueFaults(want, have)
+	case "systemd", "launchd":
+		found = unitFaults(s, want, have)
 	default:
 		if len(have) == 0 {
 			found = []fault{{kind: faultMissing, text: "its entry is missing from " + s.Name()}}
@@ -154,6 +156,26 @@ func queueFaults(want sched.Entry, have []sched.Entry) (found []fault) {
 			kind: faultTwice, harmless: true, // for a moment each time that the next run is queued
 			text: fmt.Sprintf("it is there twice: %s and %s", waiting[0].Where, waiting[1].Where),
 		})
+	}
+	return found
+}
+
+// unitFaults looks at the files of a scheduler that has some for each job, and at
+// what it says of them itself.
+func unitFaults(s sched.Scheduler, want sched.Entry, have []sched.Entry) []fault {
+	if len(have) == 0 {
+		return []fault{{kind: faultMissing, text: "its entry is missing from " + s.Name()}}
+	}
+	var found []fault
+	for _, e := range have {
+		want.Binary = e.Binary // which one is looked at besides
+		if text, err := s.Line(want); err != nil || e.Text != text {
+			found = append(found, fault{kind: faultTimes, text: e.Where + " is not as its job file says, or was changed by hand"})
+			continue
+		}
+		if e.Fault != nil {
+			found = append(found, fault{kind: faultMissing, text: e.Fault.Error()})
+		}
 	}
 	return found
 }

@@ -39,7 +39,7 @@ type InstalledJob struct {
 	Time      string      `json:"time"`      // as it was typed
 	Schedule  string      `json:"schedule"`  // in words
 	Zone      string      `json:"zone"`      // the time zone the schedule is in
-	Scheduler string      `json:"scheduler"` // "at", "cron" or "service"
+	Scheduler string      `json:"scheduler"` // "at", "cron", "systemd", "launchd" or "service"
 	Why       string      `json:"why,omitempty"`
 	Next      []time.Time `json:"next"`              // the next three runs
 	Notes     []string    `json:"notes,omitempty"`   // what to know about these times
@@ -174,6 +174,9 @@ func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary 
 	}
 	p.sched, p.Scheduler, p.Why = c.scheduler, c.scheduler.Name(), c.why
 	p.job.Scheduler = p.Scheduler
+	if noter, can := c.scheduler.(sched.Noter); can && noter.Note() != "" {
+		p.Notes = append(p.Notes, noter.Note())
+	}
 	if p.old != nil {
 		p.Updated = true
 		if p.Changes, err = changes(*p.old, p.job); err != nil {

@@ -24,7 +24,7 @@ type Job struct {
 
 	Time      string    // the schedule as it was typed
 	Once      bool      // only its first slot counts
-	Scheduler string    // who starts it: "at", "cron" or "service"
+	Scheduler string    // who starts it: "at", "cron", "systemd", "launchd" or "service"
 	Installed time.Time // slots are counted from here, in this zone
 
 	StateDir string // where its history and its locks are
@@ -37,7 +37,7 @@ type Job struct {
 type jobHead struct {
 	Time      string `long:"time"`
 	Once      bool   `long:"once"`
-	Scheduler string `long:"scheduler" choice:"at" choice:"cron" choice:"service"`
+	Scheduler string `long:"scheduler" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service"`
 	Installed string `long:"installed"`
 	State     string `long:"state"`
 	Log       string `long:"log"`

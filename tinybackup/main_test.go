@@ -19,7 +19,7 @@ import (
 )
 
 // The test binary plays all programs of the scripts: tinybackup itself, and a
-// crontab and an at that keep their spools in files below $HOME/spool.
+// crontab, an at and a systemctl that keep their spools in files below $HOME/spool.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"tinybackup": scriptTinybackup,
@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"at":         fake(scriptAt),
 		"atq":        fake(scriptAtq),
 		"atrm":       fake(scriptAtrm),
+		"systemctl":  fake(scriptSystemctl),
 	})
 }
 
@@ -48,6 +49,9 @@ func scriptTinybackup() {
 	env.machineZone = zoneNamed(os.Getenv("TB_MACHINE_ZONE"))
 	env.crontabLock = spool("crontab.lock")
 	for _, s := range newSchedulers(env) {
+		if systemd, is := s.(*sched.Systemd); is {
+			playSystemd(systemd)
+		}
 		played := sched.Scheduler(scriptScheduler{s})
 		if r, can := s.(sched.Retrier); can {
 			played = scriptRetrier{scriptScheduler{s}, r}

@@ -83,3 +83,11 @@ func homeOf(euid int) string {
 	}
 	return os.Getenv("HOME")
 }
+
+// nameOf is the name of a user, or the id if the database does not know one.
+func nameOf(euid int) string {
+	if u, err := user.LookupId(strconv.Itoa(euid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(euid)
+}

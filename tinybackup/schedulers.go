@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -19,14 +20,50 @@ func newSchedulers(env Env) []sched.Scheduler {
 	if env.crontabLock != "" {
 		lock = env.crontabLock
 	}
-	return []sched.Scheduler{
+	all := []sched.Scheduler{
 		&sched.Cron{
 			LockPath:   lock,
 			LockElse:   []string{other, filepath.Join(env.Dirs.State, "crontab.lock")},
 			BackupPath: filepath.Join(env.Dirs.State, "crontab.backup"),
 		},
 		&sched.At{LockPath: filepath.Join(env.Dirs.State, "at.lock"), Now: env.Now},
-		serviceScheduler{env: env},
+	}
+	switch runtime.GOOS {
+	case "linux":
+		all = append(all, newSystemd(os.Geteuid(), homeOf(os.Geteuid())))
+	case "darwin":
+		all = append(all, newLaunchd(os.Geteuid(), homeOf(os.Geteuid())))
+	}
+	return append(all, serviceScheduler{env: env})
+}
+
+// newSystemd is the systemd of the machine for root, and that of the user for others.
+// Like a crontab, the units of a user are there once, however many TINYBACKUP_DIRs
+// there are.
+func newSystemd(euid int, home string) *sched.Systemd {
+	if euid == 0 {
+		return &sched.Systemd{UnitDir: "/etc/systemd/system", LockPath: filepath.Join(rootDirs.State, "systemd.lock")}
+	}
+	config := os.Getenv("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(config) {
+		config = filepath.Join(home, ".config")
+	}
+	return &sched.Systemd{
+		UnitDir:  filepath.Join(config, "systemd", "user"),
+		User:     nameOf(euid),
+		LockPath: filepath.Join(userDirs("", "", home).State, "systemd.lock"),
+	}
+}
+
+// newLaunchd is likewise the launchd of the machine or of the user.
+func newLaunchd(euid int, home string) *sched.Launchd {
+	if euid == 0 {
+		return &sched.Launchd{Dir: "/Library/LaunchDaemons", Domain: "system", LockPath: filepath.Join(rootDirs.State, "launchd.lock")}
+	}
+	return &sched.Launchd{
+		Dir:      filepath.Join(home, "Library", "LaunchAgents"),
+		Domain:   fmt.Sprintf("gui/%d", euid),
+		LockPath: filepath.Join(userDirs("", "", home).State, "launchd.lock"),
 	}
 }
 
@@ -163,10 +200,10 @@ func canExpress(env Env, s sched.Scheduler, e sched.Entry) error {
 	if _, err := s.Line(e); err != nil {
 		return err
 	}
-	if s.Name() != "cron" {
+	if s.Name() != "cron" && s.Name() != "launchd" {
 		return nil
 	}
-	// cron goes by the clock of the machine, whatever TZ says here.
+	// These go by the clock of the machine, whatever TZ says here.
 	zone, machine := e.Spec.Anchor.Location(), env.cronZone()
 	if !sameZone(zone, machine, e.Spec.Anchor) {
 		return fmt.Errorf("it goes by %s here, and TZ says %s", machine, zone)

@@ -156,6 +156,11 @@ func scriptNothing(ts *testscript.TestScript, _ bool, _ []string) {
 	if len(queue) > 0 {
 		ts.Fatalf("at has %v", queue)
 	}
+	units, err := filepath.Glob(ts.MkAbs("home/spool/units/*"))
+	ts.Check(err)
+	if len(units) > 0 {
+		ts.Fatalf("systemd has %v", units)
+	}
 }
 
 func scriptHold(ts *testscript.TestScript, _ bool, args []string) {

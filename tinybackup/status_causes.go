@@ -42,7 +42,7 @@ func (l *look) scheduler(js *JobStatus, n numbered, spec *sched.Spec) {
 		if i == 0 {
 			js.Where = e.Where
 		}
-		if js.Scheduler == "at" && !e.Running {
+		if !e.Next.IsZero() && !e.Running {
 			js.Next = e.Next.In(spec.Anchor.Location())
 		}
 	}

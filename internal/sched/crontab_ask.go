@@ -23,11 +23,16 @@ const (
 // askFields are the times of a job's second line: M,M+15,M+30,M+45 of every hour. M is another one for each job, so that not all of a
 // machine's ask in one minute.
 func askFields(job string) string {
+	m := askMinutes(job)
+	return fmt.Sprintf("%d,%d,%d,%d * * * *", m[0], m[1], m[2], m[3])
+}
+
+func askMinutes(job string) [4]int {
 	const quarter = int(askEvery / time.Minute)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(strings.TrimSuffix(filepath.Base(job), ".ini"))) // never fails
 	m := int(h.Sum32() % uint32(quarter))
-	return fmt.Sprintf("%d,%d,%d,%d * * * *", m, m+quarter, m+2*quarter, m+3*quarter)
+	return [4]int{m, m + quarter, m + 2*quarter, m + 3*quarter}
 }
 
 // wantsAsking is true for five fields whose slots are more than half an hour apart anywhere in a week: else the next slot comes soon, and

@@ -32,7 +32,7 @@ func (c *Cron) edit(ctx context.Context, change func(text string) string) error 
 			return nil
 		}
 		if before != "" {
-			if err := writeFile(c.BackupPath, before); err != nil {
+			if err := writeFile(c.BackupPath, before, 0o600); err != nil {
 				return fmt.Errorf("crontab: keep a copy of the table: %w", err)
 			}
 		}
@@ -119,9 +119,9 @@ func (c *Cron) confirm(ctx context.Context, before, want string) error {
 	return nil
 }
 
-// writeFile replaces path by a file with text that only its owner can read: by a whole one or not at all.
+// writeFile replaces path by a file with text and the mode perm: by a whole one or not at all.
 // The lock lets one writer in, so what a killed one left under the other name may go.
-func writeFile(path, text string) (err error) {
+func writeFile(path, text string, perm os.FileMode) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func writeFile(path, text string) (err error) {
 	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}

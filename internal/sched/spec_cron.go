@@ -15,15 +15,21 @@ import (
 func (s *Spec) Cron() (string, error) {
 	expr, err := s.cronFields()
 	if err != nil {
-		err.Text = s.Text
-		return "", err
+		return "", err.of(s, "cron cannot express it, but at and service can: ")
 	}
 	return expr.String(), nil
 }
 
+// of is the error about s that begins with who cannot express it.
+func (e *Error) of(s *Spec, who string) *Error {
+	e.Text, e.Msg = s.Text, who+e.Msg
+	return e
+}
+
+// cronFields is the schedule as the sets of five fields; the error says what they cannot express, and not yet who would read them.
 func (s *Spec) cronFields() (cronFields, *Error) {
 	if s.Once {
-		return cronFields{}, notForCron("", "it runs once")
+		return cronFields{}, notInFields("", "it runs once")
 	}
 	fields, err := s.repeating()
 	if err != nil {
@@ -36,14 +42,14 @@ func (s *Spec) cronFields() (cronFields, *Error) {
 	early, ok := (pattern{fields: fields, zone: s.Anchor.Location()}).next(s.Anchor)
 	first, _ := s.Next(s.Anchor)
 	if ok && early.Before(first) {
-		return fields, notForCron(fmt.Sprintf(", or \"%s\", which begins at once", fields), "it would not wait for %s, and run at %s",
+		return fields, notInFields(fmt.Sprintf(", or \"%s\", which begins at once", fields), "it would not wait for %s, and run at %s",
 			first.Format(minuteFormat), early.In(first.Location()).Format(minuteFormat))
 	}
 	return fields, nil
 }
 
-func notForCron(hint, format string, args ...any) *Error {
-	return wrong("type --scheduler at or --scheduler service"+hint, "cron cannot express it, but at and service can: "+format, args...)
+func notInFields(hint, format string, args ...any) *Error {
+	return wrong("type --scheduler at or --scheduler service"+hint, format, args...)
 }
 
 func (s *Spec) repeating() (cronFields, *Error) {
@@ -55,12 +61,12 @@ func (s *Spec) repeating() (cronFields, *Error) {
 	case elapsed:
 		return r.cron(s.Anchor)
 	}
-	return cronFields{}, notForCron("", "it runs once")
+	return cronFields{}, notInFields("", "it runs once")
 }
 
 func (c calendar) cron(anchor time.Time) (cronFields, *Error) {
 	if c.zone == time.UTC && !alwaysUTC(anchor) {
-		return cronFields{}, notForCron("", "it keeps the local time of %s, not UTC", anchor.Location())
+		return cronFields{}, notInFields("", "it keeps the local time of %s, not UTC", anchor.Location())
 	}
 	fields := newFields()
 	fields.sets[minuteColumn] = span(c.base.Minute(), c.base.Minute(), 1)
@@ -71,9 +77,9 @@ func (c calendar) cron(anchor time.Time) (cronFields, *Error) {
 		weekday := int(c.base.Weekday())
 		fields.sets[weekdayColumn] = span(weekday, weekday, 1)
 	case c.unit == days:
-		return fields, notForCron("", "every %d days are not the same days of every month or week", c.n)
+		return fields, notInFields("", "every %d days are not the same days of every month or week", c.n)
 	case 12%c.n != 0:
-		return fields, notForCron("", "every %d months are not the same months of every year", c.n)
+		return fields, notInFields("", "every %d months are not the same months of every year", c.n)
 	default:
 		fields.sets[dayColumn] = span(c.base.Day(), c.base.Day(), 1)
 		fields.sets[monthColumn] = 0
@@ -82,7 +88,7 @@ func (c calendar) cron(anchor time.Time) (cronFields, *Error) {
 			fields.sets[monthColumn] |= span(month, month, 1)
 			const commonYear = 2001
 			if short := daysIn(commonYear, time.Month(month)); !c.exact && c.base.Day() > short {
-				return fields, notForCron("", "it does not take the last day of a month for day %d", c.base.Day())
+				return fields, notInFields("", "it does not take the last day of a month for day %d", c.base.Day())
 			}
 		}
 	}
@@ -96,19 +102,19 @@ func (e elapsed) cron(anchor time.Time) (cronFields, *Error) {
 	case 60%step == 0:
 		for shift := range shifts(anchor) {
 			if int(shift/time.Minute)%step != 0 {
-				return fields, notForCron("", "when clocks change by %v, every %d minutes are other minutes of the hour", shift, step)
+				return fields, notInFields("", "when clocks change by %v, every %d minutes are other minutes of the hour", shift, step)
 			}
 		}
 		fields.sets[minuteColumn] = span(first.Minute()%step, 59, step)
 	case step%60 == 0 && 24%(step/60) == 0:
 		if len(shifts(anchor)) > 0 {
-			return fields, notForCron("; or keep to the clock, as in \"0 */2 * * *\" or \"+ 1 day\"",
+			return fields, notInFields("; or keep to the clock, as in \"0 */2 * * *\" or \"+ 1 day\"",
 				"every %d hours are other hours of the day once the clocks change", step/60)
 		}
 		fields.sets[minuteColumn] = span(first.Minute(), first.Minute(), 1)
 		fields.sets[hourColumn] = span(first.Hour()%(step/60), 23, step/60)
 	default:
-		return fields, notForCron("", "every %s is not the same minutes of every hour, nor hours of every day", e.every())
+		return fields, notInFields("", "every %s is not the same minutes of every hour, nor hours of every day", e.every())
 	}
 	return fields.written(), nil
 }
