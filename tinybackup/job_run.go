@@ -199,7 +199,7 @@ func (r *jobRun) interrupted(ctx context.Context) {
 		return // the history is what would tell
 	}
 	for _, run := range runs {
-		if run.Start.Equal(b.Tried) {
+		if run.Start.Equal(b.Tried) && run.Result != ResultMissed { // which the same start may have told of
 			return
 		}
 	}
