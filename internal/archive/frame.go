@@ -15,6 +15,7 @@ type plan struct {
 	segments []source.Segment
 	size     int64 // of their bytes, roughly
 	end      bool  // the end of the tar archive goes in here
+	done     int   // how many of the segments will not be asked for again
 }
 
 // first is the path of the first entry that starts in the frame.
@@ -27,11 +28,12 @@ func (p *plan) first() (string, bool) {
 	return "", false
 }
 
-// release gives up on the frame's segments.
+// release gives up on the frame's segments, but for those that are done.
 func (p *plan) release() {
-	for _, s := range p.segments {
+	for _, s := range p.segments[p.done:] {
 		s.Done()
 	}
+	p.done = len(p.segments)
 }
 
 // planner cuts a stream of segments into frames, each of them before anything of

@@ -24,7 +24,7 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 			return w.reuse(t, i, key)
 		}
 	}
-	rawp := getBuffer(&w.raws, int(w.FrameSize)+int(w.FrameSize)/8)
+	rawp := getBuffer(&w.raws, int(max(w.FrameSize*9/8, t.plan.size*4/3))) // that it need not grow
 	defer w.raws.Put(rawp)
 	raw, doubtful, err := w.appendPlan((*rawp)[:0], t)
 	*rawp = raw
@@ -85,16 +85,14 @@ func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err e
 		w.Warn(x)
 	}
 	for _, s := range t.plan.segments {
-		if w.tar == nil {
-			if _, err := s.Entry.Content(); err != nil {
-				return raw, doubtful, fmt.Errorf("open %q: %w", w.src.Path, err)
-			}
+		n := 1
+		if w.tar != nil {
+			raw, n, err = w.tar.appendSegment(raw, s, warn)
+		} else if _, err = s.Entry.Content(); err == nil {
 			raw = s.AppendRaw(raw, warn)
-			t.entries = 1
-			continue
+		} else {
+			err = fmt.Errorf("open %q: %w", w.src.Path, err)
 		}
-		var n int
-		raw, n, err = w.tar.appendSegment(raw, s, warn)
 		if err != nil {
 			return raw, doubtful, err
 		}
@@ -102,6 +100,9 @@ func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err e
 		if s.First && s.Entry.LinkedTo() != "" && !t.plan.linkHolds(s) {
 			doubtful = true
 		}
+		// Now, as a frame may hold more files than can be open at a time.
+		s.Done()
+		t.plan.done++
 	}
 	if w.tar != nil && t.plan.end {
 		raw = append(raw, tarEnd...)
@@ -109,8 +110,9 @@ func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err e
 	return raw, doubtful, nil
 }
 
+// getBuffer returns one with room for size bytes.
 func getBuffer(pool *sync.Pool, size int) *[]byte {
-	if b, ok := pool.Get().(*[]byte); ok {
+	if b, ok := pool.Get().(*[]byte); ok && cap(*b) >= size {
 		return b
 	}
 	b := make([]byte, 0, size)

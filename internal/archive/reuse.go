@@ -193,9 +193,6 @@ func (w *writer) copyFrames(ctx context.Context, frames []int) error {
 func (w *writer) load(i int) (*[]byte, error) {
 	f := w.previous.manifest.Frames[i]
 	buf := getBuffer(&w.outs, int(f.Len))
-	if int64(cap(*buf)) < f.Len {
-		*buf = make([]byte, f.Len)
-	}
 	*buf = (*buf)[:f.Len]
 	if n, err := w.previous.Archive.ReadAt(*buf, f.Off); int64(n) < f.Len {
 		if err == io.EOF {

@@ -254,6 +254,30 @@ func TestWriteTree(t *testing.T) {
 	}
 }
 
+// A frame may hold more files than can be open at a time.
+func TestWriteWithFewDescriptors(t *testing.T) {
+	if os.Getenv("ARCHIVE_TEST_CHILD") == "" {
+		t.Parallel()
+		if out, err := testAgain(t, "ARCHIVE_TEST_CHILD=1").CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	dir := filepath.Join(t.TempDir(), "tree")
+	must(t, os.Mkdir(dir, 0o755))
+	for i := range 1000 {
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("x"), 0o600))
+	}
+	var rlimit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &rlimit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: rlimit.Max}))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &rlimit)
+	w := writeArchive(t, dir, Options{Codec: CodecNone})
+	if len(w.warnings) > 0 || w.manifest.Entries != 1001 {
+		t.Errorf("%d entries of 1001, %d warnings", w.manifest.Entries, len(w.warnings))
+	}
+}
+
 func diff(t *testing.T, want, got string) string {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "want"), []byte(want), 0o600))
