@@ -283,3 +283,32 @@ func TestSchedulerThatCannotBeAsked(t *testing.T) {
 		}
 	}
 }
+
+// Whatever scheduler has a line without a job, it goes, and others' lines stay.
+func TestOrphansOfEveryScheduler(t *testing.T) {
+	t.Parallel()
+	env, source, dest := memoryEnv(t, nil)
+	var all []*memoryScheduler
+	env.schedulers = nil
+	for i, name := range []string{"cron", "at", "systemd", "launchd"} {
+		m := &memoryScheduler{name: name}
+		all, env.schedulers = append(all, m), append(env.schedulers, m)
+		n := NewJob{Options: Options{Source: source, Dest: dest, Name: name}, Time: fmt.Sprintf("%d:00", i)}
+		done, err := Install(t.Context(), env, InstallOptions{Scheduler: name, Jobs: []NewJob{n, {Options: Options{Source: source, Dest: dest, Name: name + "2"}, Time: fmt.Sprintf("%d:30", i)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(done[0].Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone, err := Uninstall(t.Context(), env, UninstallOptions{Orphans: true})
+	if err != nil || len(gone) != len(all) {
+		t.Errorf("got %+v, %v", gone, err)
+	}
+	for _, m := range all {
+		if len(m.entries) != 1 || orphaned(env.Dirs, m.entries[0]) {
+			t.Errorf("%s has %+v, want the one that has a job", m.name, m.entries)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type UninstalledJob struct {
 type uninstallOutput struct {
 	DryRun bool             `json:"dry_run"`
 	Jobs   []UninstalledJob `json:"jobs"`
+	Left   []string         `json:"left,omitempty"` // of --orphans: what jobs that are gone have left
 }
 
 func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
@@ -61,8 +62,14 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 	if err != nil && len(done) == 0 {
 		return err
 	}
+	var left []string
+	if c.Orphans {
+		var leftErr error
+		left, leftErr = Leftovers(env.Dirs)
+		err = errors.Join(err, leftErr)
+	}
 	if c.JSON {
-		return errors.Join(err, printJSON(env, uninstallOutput{DryRun: o.DryRun, Jobs: done}))
+		return errors.Join(err, printJSON(env, uninstallOutput{DryRun: o.DryRun, Jobs: done, Left: left}))
 	}
 	verb := "removed"
 	if o.DryRun {
@@ -81,6 +88,9 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 	}
 	if len(done) == 0 {
 		env.say("there is nothing to remove")
+	}
+	for _, path := range left {
+		env.say("%s is of a job that is gone, and stays: remove it if nobody needs it", oneLine(path))
 	}
 	return err
 }
