@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestErrors(t *testing.T) {
@@ -59,6 +60,15 @@ func TestErrors(t *testing.T) {
 		{"0 0 ? * *", `"?" is not known to cron`, ""},
 		{"0 0 * * 5L", `"5l" is not a number`, ""},
 		{"0 2 * * 1#2", `"1#2" is not known to cron`, ""},
+		{"0 0 * * 1#6", `"1#6" is not known to cron`, ""},
+		{"0 0 99W * *", `"99w" is not known to cron`, ""},
+		{"0 0 LW * *", `"lw" is not known to cron`, ""},
+		{"0 0 *W * *", `"*w" is not known to cron`, ""},
+		{"0 0 * * 99L", `"99l" is not a number`, ""},
+		{"0 0 2 * * * 2027", "has 7 cron fields instead of 5", ""},
+		{"H 2 * * *", `minute "h"`, ""},
+		{"@10minutes", `unknown word "@10minutes"`, "@hourly"},
+		{"@30minutes", `unknown word "@30minutes"`, "@hourly"},
 		{"0 2 * * SUNMON", `"sunmon" is not a number`, ""},
 		{"0 2 jan * *", `day of month "jan"`, ""},
 		{"99999999999999999999 * * * *", "is not a number", ""},
@@ -147,6 +157,21 @@ func TestErrors(t *testing.T) {
 		}
 		if !strings.Contains(parseErr.Hint(), test.hint) {
 			t.Errorf("Parse(%q): got the hint %q, want %q", test.text, parseErr.Hint(), test.hint)
+		}
+	}
+}
+
+// What is valid does not depend on when it is asked: a list is read to its end, also if
+// one of its first elements is due just now.
+func TestErrorsAtAnyMinute(t *testing.T) {
+	t.Parallel()
+	hour := at(t, "UTC", "2026-11-21 07:00")
+	for minute := range 60 {
+		anchor := hour.Add(time.Duration(minute) * time.Minute)
+		for _, text := range []string{fmt.Sprintf("%d,99 * * * *", minute), "* 7,99 * * *", "* * 21,99 * *", "* * * 11,99 *", "* * * * 6,foo", "* * * * 6,99"} {
+			if s, err := Parse(text, anchor); err == nil {
+				t.Errorf("Parse(%q) at %s: got %q, want an error", text, anchor.Format(minuteFormat), s.Text)
+			}
 		}
 	}
 }

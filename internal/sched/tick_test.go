@@ -239,6 +239,8 @@ func TestGronxRegressions(t *testing.T) {
 		{"Atlantic/Azores", "30 0 28 3 *", "2027-01-01 00:00", "2027-03-28 01:00"}, // in the gap
 		{"America/Santiago", "0 3 * * 0", "2026-08-30 12:00", "2026-09-06 03:00"},
 		{"America/Santiago", "0 0 6 9 *", "2026-01-01 00:00", "2026-09-06 01:00"}, // midnight is skipped
+		{"America/Santiago", "30 2 1 * *", "2026-08-06 12:00", "2026-09-01 02:30"},
+		{"America/Havana", "0 3 * * 0", "2027-03-08 12:00", "2027-03-14 03:00"},
 		{"America/Havana", "30 2 1 * *", "2027-02-20 00:00", "2027-03-01 02:30"},
 		{"America/Havana", "15 0 * * 0", "2027-03-10 00:00", "2027-03-14 01:00"},
 		{"Pacific/Apia", "0 12 30 12 *", "2011-01-01 00:00", "2011-12-31 00:00"}, // a day was skipped
@@ -251,6 +253,8 @@ func TestGronxRegressions(t *testing.T) {
 		{"UTC", "0 0 31 * *", "2026-08-31 10:00", "2026-10-31 00:00"},                 // across two short months
 		{"UTC", "14-53/2 */3 * 9 1-1", "2026-11-21 10:00", "2027-09-06 00:14"},        // the slowest
 		{"UTC", "30 4 1,15 * 5", "2026-11-21 10:00", "2026-11-27 04:30"},              // either-or
+		{"UTC", "0 0 */10 12 *", "2026-12-31 00:00", "2027-12-01 00:00"},              // #33: steps, and a year on
+		{"UTC", "*/20 23 31 12 *", "2026-12-31 23:40", "2027-12-31 23:00"},            // #26
 		{"UTC", "59 23 31 12 *", "2026-12-31 23:59", "2027-12-31 23:59"},              // a year on
 		{"UTC", "0 0 1 1 *", "2026-01-01 00:00", "2027-01-01 00:00"},                  // #51
 		{"Asia/Kathmandu", "*/15 * * * *", "2026-11-21 10:01", "2026-11-21 10:15"},    // +05:45
@@ -263,6 +267,32 @@ func TestGronxRegressions(t *testing.T) {
 		}
 		if prev, ok := s.Prev(got); !ok || !prev.Equal(got) {
 			t.Errorf("%q in %s: Prev of its slot %v is %v", test.expr, test.zone, got, prev)
+		}
+	}
+}
+
+// TestPrevFarBack: the slot before may be years ago (gronx #53 forgot the year), and none is before the anchor.
+func TestPrevFarBack(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ zone, expr, before, want string }{
+		{"UTC", "0 0 1 1 *", "2026-12-31 23:59", "2026-01-01 00:00"},
+		{"UTC", "0 0 1 1 *", "2027-01-01 00:00", "2027-01-01 00:00"},
+		{"UTC", "0 0 29 2 *", "2027-12-31 00:00", "2024-02-29 00:00"},
+		{"UTC", "0 0 31 12 *", "2026-12-30 00:00", "2025-12-31 00:00"},
+		{"America/Santiago", "0 3 * * 0", "2026-09-06 02:59", "2026-08-30 03:00"},
+		{"America/Santiago", "0 0 6 9 *", "2026-09-06 01:00", "2026-09-06 01:00"}, // midnight is skipped
+		{"Atlantic/Azores", "30 2 1 * *", "2027-03-31 00:00", "2027-03-01 02:30"},
+		{"Europe/Berlin", "40 2 31 10 *", "2028-10-01 00:00", "2027-10-31 02:40"},
+		{"UTC", "0 0 29 2 *", "2024-02-28 00:00", ""},
+	} {
+		s := mustSpec(t, test.expr, at(t, test.zone, "2023-01-01 12:00"))
+		got, ok := s.Prev(at(t, test.zone, test.before))
+		text := ""
+		if ok {
+			text = got.Format(minuteFormat)
+		}
+		if text != test.want {
+			t.Errorf("%q in %s up to %s: got %q, want %q", test.expr, test.zone, test.before, text, test.want)
 		}
 	}
 }
