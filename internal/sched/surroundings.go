@@ -17,6 +17,7 @@ type Surrounder interface{ Surroundings() Surroundings }
 var (
 	_ Surrounder = (*Cron)(nil)
 	_ Surrounder = (*At)(nil)
+	_ Surrounder = (*Systemd)(nil)
 )
 
 // Bare is the least that any scheduler gives.
@@ -39,4 +40,14 @@ func (c *Cron) Surroundings() Surroundings { return Bare() }
 // Surroundings are those in which at(1) is called: it keeps them for the job.
 func (a *At) Surroundings() Surroundings {
 	return Surroundings{Env: a.submission("", a.now()).Env, Dir: "/"}
+}
+
+// Surroundings are those of systemd.exec(5), ENVIRONMENT VARIABLES: a service of the system that names no user is not told its home.
+func (s *Systemd) Surroundings() Surroundings {
+	around := Surroundings{Dir: "/"}
+	if s.User != "" {
+		around = Bare()
+	}
+	around.Env = append(around.Env, "PATH="+systemPath, "LANG=C.UTF-8") // of two, the last counts
+	return around
 }
