@@ -72,11 +72,16 @@ func faults(s sched.Scheduler, want sched.Entry, have []sched.Entry) []fault {
 		case !sameProgram(e.Binary, want.Binary):
 			found = append(found, fault{
 				kind: faultOther, harmless: true,
-				text: fmt.Sprintf("%s starts %q, which is another version than this one", e.Where, e.Binary),
+				text: otherProgram(e),
 			})
 		}
 	}
 	return found
+}
+
+// otherProgram is the sentence about an entry that starts another version.
+func otherProgram(e sched.Entry) string {
+	return fmt.Sprintf("%s starts %q, which is another version than this one", e.Where, e.Binary)
 }
 
 // lineFaults compares lines of a crontab. Fields that a person has written in

@@ -77,7 +77,7 @@ type JobStatus struct {
 	Log         string         `json:"log"`                 // of its log
 	LogLine     string         `json:"log_line,omitempty"`  // the last line of an error there, if its last run failed
 	Problems    []Problem      `json:"problems"`            // the worst first
-	Recent      []HistoryEntry `json:"recent,omitempty"`    // the last runs, oldest first
+	Recent      []HistoryEntry `json:"recent,omitempty"`    // the last runs, oldest first, if one job was asked for
 	Upcoming    []time.Time    `json:"upcoming,omitempty"`  // the next slots, if one job was asked for
 	Stored      []Verdict      `json:"stored,omitempty"`    // its archives, newest first, if one job was asked for
 	Unrotated   string         `json:"unrotated,omitempty"` // why rotation would remove none of them
@@ -107,10 +107,14 @@ func StatusOf(ctx context.Context, env Env, which Selection) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	single := len(picked) == 1 && !which.isZero()
 	look := newLook(ctx, env, picked)
+	if single {
+		look.recent = recentRuns
+	}
 	s := Status{Jobs: make([]JobStatus, len(picked)), Problems: []Problem{}, Service: look.service, OK: true}
 	parallel(len(picked), func(i int) { s.Jobs[i] = look.job(ctx, picked[i]) })
-	if len(picked) == 1 && !which.isZero() {
+	if single {
 		look.detail(ctx, &s.Jobs[0], picked[0])
 	}
 	if which.isZero() {

@@ -91,14 +91,15 @@ func manyJobs(tb testing.TB, n, lines int) Env {
 			}
 		}
 		put(job.History().path(), history.Bytes())
-		book, err := json.Marshal(slotBook{
+		book := slotBook{
 			Settled: now.Truncate(24 * time.Hour).Add(150 * time.Minute), Dest: o.Dest,
 			Archive: rotate.Name{Series: name, Time: time.Date(2026, 11, 21, 2, 30, 1, 0, time.UTC), Kind: rotate.KindDir, Codec: "none"}.String(),
-		})
+		}
+		kept, err := json.Marshal(keptBook{book, book.sum()})
 		if err != nil {
 			tb.Fatal(err)
 		}
-		put(job.slotsPath(), book)
+		put(job.slotsPath(), kept)
 	}
 	crontab := table.String()
 	run := func(_ context.Context, p sched.Program) (sched.Output, error) {

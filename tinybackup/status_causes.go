@@ -51,9 +51,16 @@ func (l *look) scheduler(js *JobStatus, n numbered, spec *sched.Spec) {
 		js.problem(StateBroken, "", "%v", err)
 		return
 	}
+	repair := "tinybackup repair " + js.ID
+	if len(own) > 0 {
+		if l.other[own[0].Binary] {
+			js.problem(StateBroken, repair, "%s", otherProgram(own[0]))
+		}
+		want.Binary = own[0].Binary // that is compared
+	}
 	for _, f := range faults(s, want, own) {
 		if !f.harmless || f.kind == faultOther {
-			js.problem(StateBroken, "tinybackup repair "+js.ID, "%s", f.text)
+			js.problem(StateBroken, repair, "%s", f.text)
 		}
 	}
 	if err := l.check[js.Scheduler]; err != nil {

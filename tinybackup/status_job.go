@@ -30,7 +30,7 @@ func (l *look) job(ctx context.Context, n numbered) JobStatus {
 		return js
 	}
 	js.Schedule = spec.Describe()
-	r, err := readRuns(j.History(), l.now)
+	r, err := readRuns(j.History(), l.now, l.recent)
 	if err != nil {
 		js.problem(StateBroken, "ls -l "+shellQuote(js.History), "its history cannot be read: %v", cause(err))
 	}
@@ -89,21 +89,22 @@ type runs struct {
 	begun      time.Time      // the newest start
 }
 
-// readRuns reads a history from its end, no farther than it needs. A run far in
-// the future was begun by a clock that was wrong, and does not count.
-func readRuns(h History, now time.Time) (r runs, err error) {
+// readRuns reads a history from its end, no farther than it needs: to the last
+// success, and for so many recent runs. A run far in the future was begun by a
+// clock that was wrong, and does not count.
+func readRuns(h History, now time.Time, recent int) (r runs, err error) {
 	for e, err := range h.Newest() {
 		if err != nil {
 			return r, err
 		}
-		if len(r.recent) < recentRuns {
+		if len(r.recent) < recent {
 			r.recent = append(r.recent, e)
 		}
 		if e.Start.After(now.Add(clockWrong)) {
 			continue
 		}
 		r.take(e)
-		if r.good != nil && len(r.recent) == recentRuns {
+		if r.good != nil && len(r.recent) == recent {
 			break
 		}
 	}
@@ -147,13 +148,8 @@ func (r *runs) take(e HistoryEntry) {
 // interrupted counts a run that the book says began, and that never told how it
 // ended: the next run will tell of it.
 func (r *runs) interrupted(book slotBook) {
-	if book.Tries == 0 || !book.Slot.After(book.Settled) {
+	if book.Tries == 0 || !book.Slot.After(book.Settled) || !book.Tried.After(r.begun) {
 		return
-	}
-	for _, e := range r.recent {
-		if !e.Start.Before(book.Tried) {
-			return
-		}
 	}
 	if r.failures++; r.failures == 1 {
 		r.failing = book.Slot

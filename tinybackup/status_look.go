@@ -16,12 +16,14 @@ import (
 type look struct {
 	env     Env
 	now     time.Time
+	recent  int  // how many runs are wanted of a job
 	service bool // the built-in scheduler is running
 	entries map[string][]sched.Entry
 	byJob   map[string]map[string][]sched.Entry // of a scheduler, by what its line calls the job
 	trouble map[string]error                    // why a scheduler could not list, by name
 	check   map[string]error                    // why a scheduler starts nothing, by name
 	dests   map[string]*destination             // by path
+	other   map[string]bool                     // programs that are another version than this one, by path
 }
 
 // A destination is what is in one, or why that is not known.
@@ -48,7 +50,7 @@ const spaceOf = 3
 func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 	l := &look{
 		env: env, now: env.Now(), service: serviceRuns(env.Dirs), check: make(map[string]error),
-		byJob: make(map[string]map[string][]sched.Entry), dests: make(map[string]*destination),
+		byJob: make(map[string]map[string][]sched.Entry), dests: make(map[string]*destination), other: make(map[string]bool),
 	}
 	if binary, err := env.binary(); err == nil {
 		l.env.Binary = binary
@@ -72,6 +74,9 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 		l.byJob[name] = make(map[string][]sched.Entry)
 		for _, e := range list {
 			l.byJob[name][e.Job] = append(l.byJob[name][e.Job], e)
+			if _, known := l.other[e.Binary]; !known { // they are read whole to compare them
+				l.other[e.Binary] = isProgram(e.Binary) && !sameProgram(e.Binary, l.env.Binary)
+			}
 		}
 	}
 	for _, s := range env.allSchedulers() {

@@ -39,6 +39,10 @@ func askMinutes(job string) [4]int {
 // nothing is made up for shortly before it. It looks at the slots themselves, and not from the time of install on, so that a line that is
 // read is judged as it was when it was written.
 func wantsAsking(fields string) bool {
+	// The plainest are seen at a glance: one time of day.
+	if words := strings.Fields(fields); len(words) == 5 && strings.Trim(words[0]+words[1], "0123456789") == "" {
+		return true
+	}
 	spec, err := Parse(fields, time.Unix(0, 0).UTC())
 	if err != nil {
 		return true
@@ -70,20 +74,24 @@ func listLines(text string) []listedLine {
 	for _, l := range ownLines(text) {
 		list = append(list, listedLine{tableLine: l})
 	}
+	first := make(map[string]int) // where a line stands first
+	for _, l := range list {
+		line := strings.TrimSuffix(text[l.start:l.end], "\n")
+		if _, there := first[line]; !there {
+			first[line] = l.start
+		}
+	}
 	had := make(map[string]bool)
-	var second []int // the starts of those that go with another
+	second := make(map[int]bool) // the starts of those that go with another
 	for i, l := range list {
 		if had[l.job] || l.when == askFields(l.job) || !wantsAsking(l.when) {
 			continue
 		}
 		had[l.job] = true
-		for _, other := range list {
-			if strings.TrimSuffix(text[other.start:other.end], "\n") == askLine(l.binary, l.job) {
-				list[i].asked = true
-				second = append(second, other.start)
-				break
-			}
+		if start, there := first[askLine(l.binary, l.job)]; there {
+			list[i].asked = true
+			second[start] = true
 		}
 	}
-	return slices.DeleteFunc(list, func(l listedLine) bool { return slices.Contains(second, l.start) })
+	return slices.DeleteFunc(list, func(l listedLine) bool { return second[l.start] })
 }
