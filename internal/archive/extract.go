@@ -44,8 +44,15 @@ type ExtractReport struct {
 	Missing      []string // of ExtractOptions.Paths, those that match nothing
 }
 
-// maxListed bounds the lists of a report.
-const maxListed = 200
+const (
+	// maxListed bounds the lists of a report.
+	maxListed = 200
+	// maxDepth bounds how many directories one name can have made.
+	maxDepth = 10_000
+	// maxOldSparse bounds files in GNU tar's older formats for holes, in bytes: reading the holes takes a minute for
+	// each TiB.
+	maxOldSparse = 16 << 40
+)
 
 // Extract restores the entries of a tar stream below the directory target, which is made if it does not exist.
 // Nothing outside of it is touched, whatever the archive says: a name that is absolute or has "..", a hard link out
@@ -141,6 +148,9 @@ func (e *extractor) name(h *tar.Header, name string) (entryName, error) {
 		case part != "" && part != ".":
 			n.parts = append(n.parts, part)
 		}
+		if len(n.parts) > maxDepth {
+			return n, fmt.Errorf("entry \"%.60s…\": more than %d directories deep", h.Name, maxDepth)
+		}
 	}
 	if !e.first {
 		e.first = true
@@ -208,6 +218,13 @@ func (e *extractor) other(n entryName, h *tar.Header, data io.Reader) error {
 	var made outcome
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
+		if isSparse(h) {
+			if h.Size > maxOldSparse {
+				e.warn("restore", path, fmt.Errorf("%d bytes of holes in an old format", h.Size))
+				return nil
+			}
+			data = &progressReader{ctx: e.ctx, r: data} // nothing is read for holes, which can be long
+		}
 		var size int64
 		made, size, err = e.maker.regular(in, name, path, m, data)
 		if made == outcomeMade {

@@ -125,8 +125,13 @@ func (t *dirTree) enter(parts []string) (*dirHandle, error) {
 			break
 		}
 	}
+	full, end := strings.Join(parts, "/"), -1 // one string for all: the paths of a deep tree are long
+	for _, part := range parts[:at] {
+		end += 1 + len(part)
+	}
 	for ; at < len(parts); at++ {
-		path := strings.Join(parts[:at+1], "/")
+		end += 1 + len(parts[at])
+		path := full[:end]
 		if err := t.prepare(in, parts[at], path); err != nil {
 			return nil, err
 		}
