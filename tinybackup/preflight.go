@@ -104,6 +104,11 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
+	for _, path := range []string{r.Source, r.Dest} {
+		if err := checkMounted(path); err != nil {
+			return err
+		}
+	}
 	var err error
 	if r.store, err = openStore(r.Dest); err != nil {
 		return err
@@ -123,6 +128,39 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 		return err
 	}
 	return errors.Join(src.Close(), r.store.Probe(ctx))
+}
+
+// checkMounted refuses a path where fstab(5) has a disk, and none is mounted: what
+// is written there fills another disk, and what is read is not what is meant.
+func checkMounted(path string) error {
+	const fstab = "/etc/fstab"
+	text, err := os.ReadFile(fstab)
+	if err != nil {
+		return nil // without a table nothing is said
+	}
+	if point := unmounted(string(text), path, isMounted); point != "" {
+		return &HintError{
+			Err:  fmt.Errorf("nothing is mounted at %q, as %s says there should be", point, fstab),
+			Hint: asRoot("mount " + shellQuote(point)),
+		}
+	}
+	return nil
+}
+
+// isMounted says whether something is mounted at dir, also if that is another part of
+// the same file system, as with a bind mount.
+func isMounted(dir string) bool {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return isMountPoint(dir)
+	}
+	for line := range strings.Lines(string(text)) {
+		// proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT POINT OPTIONS …
+		if fields := strings.Fields(line); len(fields) > 4 && plainMount(fields[4]) == dir {
+			return true
+		}
+	}
+	return false
 }
 
 // makeable says why files cannot be made in a directory that is there, or that

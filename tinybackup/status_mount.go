@@ -12,7 +12,7 @@ import (
 func mountOr(path, other string) string {
 	text, err := os.ReadFile("/etc/fstab")
 	if err == nil {
-		if point := unmounted(string(text), path, isMountPoint); point != "" {
+		if point := unmounted(string(text), path, isMounted); point != "" {
 			return asRoot("mount " + shellQuote(point))
 		}
 	}
@@ -28,8 +28,7 @@ func unmounted(fstab, path string, mounted func(string) bool) string {
 		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		// getmntent(3): blanks and backslashes are written in octal.
-		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[1])
+		point := plainMount(fields[1])
 		if len(point) < 2 || point[0] != '/' || len(point) < len(best) {
 			continue
 		}
@@ -41,6 +40,12 @@ func unmounted(fstab, path string, mounted func(string) bool) string {
 		return ""
 	}
 	return best
+}
+
+// plainMount is a path of fstab(5) or of /proc as it is: in those, blanks and
+// backslashes are written in octal (getmntent(3)).
+func plainMount(text string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
 // isMountPoint says whether a file system is mounted at dir.

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,4 +54,40 @@ func TestInstallTriesFirst(t *testing.T) {
 	}
 	p.exits(t, 0, "install", "--scheduler", "cron", "--time", "2:30", source, full)
 	p.exits(t, 0, "uninstall", "--all")
+}
+
+// TestInstallNotMounted installs a job whose destination fstab knows as a disk: not
+// before that is mounted, be it by a bind of a directory on the same disk.
+func TestInstallNotMounted(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	dir := newDir(t)
+	source, disk, point := mkdir(t, dir, "notes"), mkdir(t, dir, "disk"), mkdir(t, dir, "my stick")
+	dest := mkdir(t, point, "archives")
+	mkdir(t, disk, "archives")
+	write(t, filepath.Join(source, "a.txt"), "a")
+	fstab, err := os.OpenFile("/etc/fstab", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fstab.WriteString("\n" + disk + " " + strings.ReplaceAll(point, " ", `\040`) + " none bind,noauto 0 0\n")
+	if err := errors.Join(err, fstab.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	p := newProgram(t)
+	install := []string{"install", "--scheduler", "service", "--time", "2:30", source, dest}
+	o := p.exits(t, 1, install...)
+	if want := "nothing is mounted at \"" + point + "\", as /etc/fstab says there should be"; !strings.Contains(o.stderr, want) || !strings.Contains(o.stderr, "hint: mount '"+point+"'") {
+		t.Errorf("install: got %q, want %q", o.stderr, want)
+	}
+	if err := unix.Mount(disk, point, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(point, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	p.exits(t, 0, install...)
 }
