@@ -88,9 +88,9 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 		plans = append(plans, p)
 	}
 	if !o.DryRun {
-		lock, err := lockJobs(ctx, env.Dirs)
-		if err != nil {
-			return nil, err
+		lock, lockErr := lockJobs(ctx, env.Dirs)
+		if lockErr != nil {
+			return nil, lockErr
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
 	}

@@ -73,9 +73,9 @@ func (all repairs) results() []RepairedJob {
 // that install, uninstall and the runs of at take, too.
 func repairPicked(ctx context.Context, env Env, o RepairOptions) (all repairs, err error) {
 	if !o.DryRun {
-		lock, err := lockJobs(ctx, env.Dirs)
-		if err != nil {
-			return nil, err
+		lock, lockErr := lockJobs(ctx, env.Dirs)
+		if lockErr != nil {
+			return nil, lockErr
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
 	}

@@ -17,8 +17,7 @@ import (
 func TestInstallTriesFirst(t *testing.T) {
 	inside(t)
 	need(t, "crontab")
-	t.Parallel()
-	standIn(t, "cron")
+	standIn(t, "cron") // not parallel: another test compares root's crontab with what it wrote
 	dir := newDir(t)
 	source, full := mkdir(t, dir, "notes"), mkdir(t, dir, "full")
 	write(t, filepath.Join(source, "a.txt"), "a")
