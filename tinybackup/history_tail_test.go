@@ -36,6 +36,7 @@ func TestNewest(t *testing.T) {
 		"no newline":          strings.TrimSuffix(line(1, 0), "\n"),
 		"one":                 line(1, 0),
 		"two":                 line(1, 0) + line(2, 0),
+		"whole, no newline":   line(1, 0) + strings.TrimSuffix(line(2, 0), "\n"),
 		"torn":                line(1, 0) + line(2, 0) + `{"result":"ok"`,
 		"torn and went on":    line(1, 0) + "{\"resu\n" + line(2, 0) + "\n\n",
 		"foreign":             "hello\n" + line(1, 0) + "{}\n",

@@ -71,12 +71,12 @@ func (l *look) scheduler(js *JobStatus, n numbered, spec *sched.Spec) {
 // refused tells why a scheduler starts nothing.
 func (l *look) refused(js *JobStatus, err error) {
 	switch name := js.Scheduler; {
-	case errors.Is(err, sched.ErrNotRunning):
+	case errors.Is(err, sched.ErrNotRunning) && (name == "cron" || name == "at" || name == "service"):
 		js.problem(StateBroken, daemonStart(name), "%s is not running: nobody starts it", daemonOf(name))
 	case errors.Is(err, sched.ErrNotAllowed):
 		js.problem(StateBroken, allowCommand("/etc", name, userName()), "%s may not use %s: %v", userName(), name, err)
 	default:
-		js.problem(StateBroken, hintOf(err), "nobody knows whether %s will start it: %v", name, err)
+		js.problem(StateBroken, hintOf(err), "%s does not start it: %v", name, err)
 	}
 }
 
