@@ -42,14 +42,21 @@ func newSchedulers(env Env) []sched.Scheduler {
 // there are.
 func newSystemd(euid int, home string) *sched.Systemd {
 	if euid == 0 {
-		return &sched.Systemd{UnitDir: "/etc/systemd/system", LockPath: filepath.Join(rootDirs.State, "systemd.lock")}
+		return &sched.Systemd{
+			UnitDir:  "/etc/systemd/system",
+			StampDir: "/var/lib/systemd/timers",
+			LockPath: filepath.Join(rootDirs.State, "systemd.lock"),
+		}
 	}
-	config := os.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(config) {
-		config = filepath.Join(home, ".config")
+	base := func(variable, otherwise string) string {
+		if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+			return dir
+		}
+		return filepath.Join(home, otherwise)
 	}
 	return &sched.Systemd{
-		UnitDir:  filepath.Join(config, "systemd", "user"),
+		UnitDir:  filepath.Join(base("XDG_CONFIG_HOME", ".config"), "systemd/user"),
+		StampDir: filepath.Join(base("XDG_DATA_HOME", ".local/share"), "systemd/timers"),
 		User:     nameOf(euid),
 		LockPath: filepath.Join(userDirs("", "", home).State, "systemd.lock"),
 	}

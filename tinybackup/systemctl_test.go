@@ -13,7 +13,7 @@ import (
 // playSystemd gives the scripts' systemd its unit files below $HOME/spool, and a
 // machine that was booted with it if $TB_DAEMONS names it.
 func playSystemd(s *sched.Systemd) {
-	s.UnitDir, s.LockPath, s.Root = spool("units"), spool("systemd.lock"), spool("root")
+	s.UnitDir, s.StampDir, s.LockPath, s.Root = spool("units"), spool("root"), spool("systemd.lock"), spool("root")
 	booted := filepath.Join(s.Root, "run/systemd/system")
 	if !strings.Contains(os.Getenv("TB_DAEMONS"), "systemd") {
 		_ = os.RemoveAll(booted)

@@ -13,14 +13,16 @@ import (
 
 // An installed is what install --json prints, as far as the tests ask for it.
 type installed struct {
-	Jobs []struct {
-		ID        string      `json:"id"`
-		Scheduler string      `json:"scheduler"`
-		Next      []time.Time `json:"next"`
-		Line      string      `json:"line"`
-		Path      string      `json:"path"`
-		Why       string      `json:"why"`
-	} `json:"jobs"`
+	Jobs []installedJob `json:"jobs"`
+}
+
+type installedJob struct {
+	ID        string      `json:"id"`
+	Scheduler string      `json:"scheduler"`
+	Next      []time.Time `json:"next"`
+	Line      string      `json:"line"`
+	Path      string      `json:"path"`
+	Why       string      `json:"why"`
 }
 
 // foreign is a crontab with all that an editor of crontabs likes to break.

@@ -75,9 +75,10 @@ func write(t *testing.T, path, text string) {
 
 // A program is the built binary and the environment it runs in.
 type program struct {
-	path string
-	env  []string // beside PATH and HOME
-	home string
+	path  string
+	env   []string // beside PATH and HOME
+	home  string
+	enter []string // what starts it, with its arguments; empty: nothing
 }
 
 // newProgram is the program as it is delivered, with directories of its own.
@@ -110,7 +111,8 @@ func (p *program) dir() string {
 
 // command is a call of the program that has not been started.
 func (p *program) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(p.path, args...)
+	argv := append(append(p.enter[:len(p.enter):len(p.enter)], p.path), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.home}, p.env...)
 	return cmd

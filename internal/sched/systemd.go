@@ -14,6 +14,7 @@ import (
 // Only files that begin with our mark are ever written or removed.
 type Systemd struct {
 	UnitDir  string // of the unit files: /etc/systemd/system, or a user's ~/.config/systemd/user. Made if need be
+	StampDir string // where the manager notes when a timer elapsed: /var/lib/systemd/timers, or ~/.local/share/systemd/timers
 	User     string // whose manager has the units; "" is that of the system
 	LockPath string // changes hold this file's lock; it must be the same for all processes of the user. Made if need be, and never removed
 	Runner   Runner // how systemctl is run; the zero value runs it
@@ -227,13 +228,19 @@ func (s *Systemd) takeDown(ctx context.Context, timers []string) error {
 	if len(timers) == 0 {
 		return nil
 	}
-	if _, err := s.systemctl(ctx, append([]string{"disable"}, timers...)...); err != nil || !s.booted() {
+	if _, err := s.systemctl(ctx, append([]string{"disable"}, timers...)...); err != nil {
 		return err
 	}
-	if _, err := s.systemctl(ctx, append([]string{"stop"}, timers...)...); err != nil {
-		return err
+	if s.booted() {
+		if _, err := s.systemctl(ctx, append([]string{"stop"}, timers...)...); err != nil {
+			return err
+		}
 	}
-	// Before version 243 it cannot; the empty files that stay do no harm, as no other job gets the id.
-	_, _ = s.systemctl(ctx, append([]string{"clean", "--what=state"}, timers...)...)
+	// systemctl clean would do it, but since version 243 only, and where there is a message bus.
+	for _, timer := range timers {
+		if err := os.Remove(filepath.Join(s.StampDir, "stamp-"+timer)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	return nil
 }

@@ -68,7 +68,7 @@ func newSystemd(t *testing.T) (*Systemd, *fakeSystemctl) {
 		t.Fatal(err)
 	}
 	f := &fakeSystemctl{dir: filepath.Join(root, "units"), states: map[string]string{}}
-	return &Systemd{UnitDir: f.dir, LockPath: filepath.Join(root, "lock"), Runner: Runner{Exec: f.exec}, Root: root}, f
+	return &Systemd{UnitDir: f.dir, StampDir: root, LockPath: filepath.Join(root, "lock"), Runner: Runner{Exec: f.exec}, Root: root}, f
 }
 
 func systemdEntry(t *testing.T, job string) Entry {
@@ -161,6 +161,10 @@ func TestSystemdAddRetryRemove(t *testing.T) {
 		t.Errorf("List: got %+v", got)
 	}
 	f.calls = nil
+	stamp := filepath.Join(s.StampDir, "stamp-tinybackup-3f2a91c0.timer")
+	if err := os.WriteFile(stamp, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := s.Remove(ctx, "00000001"); n != 0 || err != nil || len(f.calls) != 0 {
 		t.Errorf("Remove of another job: got %d, %v, with %q", n, err, f.calls)
 	}
@@ -170,8 +174,11 @@ func TestSystemdAddRetryRemove(t *testing.T) {
 	if got := unitFiles(t, s); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
+	if _, err := os.Stat(stamp); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("when the timer elapsed is still noted: %v", err)
+	}
 	const timers = " tinybackup-3f2a91c0.timer tinybackup-3f2a91c0-retry.timer"
-	wantCalls := []string{"disable" + timers, "stop" + timers, "clean --what=state" + timers, "daemon-reload", "reset-failed tinybackup-3f2a91c0.service"}
+	wantCalls := []string{"disable" + timers, "stop" + timers, "daemon-reload", "reset-failed tinybackup-3f2a91c0.service"}
 	if !slices.Equal(f.calls, wantCalls) {
 		t.Errorf("Remove called %q, want %q", f.calls, wantCalls)
 	}
