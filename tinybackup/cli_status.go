@@ -3,6 +3,7 @@ package tinybackup
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -36,6 +37,8 @@ func (c *statusofCommand) execute(ctx context.Context, env Env) error {
 	if c.Watch {
 		return watchStatus(ctx, env, which)
 	}
+	// Over at once, so that collecting is half of the work, and for nothing.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	s, err := StatusOf(ctx, env, which)
 	if err != nil {
 		return err
