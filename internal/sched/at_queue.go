@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,6 +112,9 @@ func (a *At) queued(ctx context.Context) ([]queuedJob, error) {
 	return parseQueue(out.Stdout)
 }
 
+// vanished is what at, atq and atrm say of a job that was there when they read the directory; at -c says the second.
+var vanished = regexp.MustCompile(`Cannot stat|Cannot open .*: No such file`)
+
 // look runs a program that goes through the queue, and again if a job has been run or removed meanwhile: all of them read the
 // directory, stat each file in it, and give up at the first that has gone (list_jobs and process_jobs in at.c).
 func (a *At) look(ctx context.Context, p Program) (Output, error) {
@@ -119,7 +123,7 @@ func (a *At) look(ctx context.Context, p Program) (Output, error) {
 		if err != nil {
 			return out, missingAt(err)
 		}
-		if out.Code == 0 || try == queueTries || !strings.Contains(out.Stderr, "Cannot stat") {
+		if out.Code == 0 || try == queueTries || !vanished.MatchString(out.Stderr) {
 			return out, nil
 		}
 		select {
@@ -206,7 +210,7 @@ func (a *At) drop(ctx context.Context, ids []string) (removed int, err error) {
 	for some := range slices.Chunk(ids, dropAtOnce) {
 		p := Program{Name: "atrm", Args: some, Env: environment("TZ=" + AtZone)}
 		out, err := a.Runner.run(ctx, p)
-		if err == nil && out.Code != 0 && strings.Contains(out.Stderr, "Cannot stat") {
+		if err == nil && out.Code != 0 && vanished.MatchString(out.Stderr) {
 			// It has given up halfway: do the rest, now that some of its own numbers are not there any more.
 			if out, err = a.look(ctx, p); err == nil {
 				out = Output{}

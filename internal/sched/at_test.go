@@ -375,9 +375,12 @@ func TestAtJobsThatVanish(t *testing.T) {
 	f := &fakeAt{}
 	f.put(atNow.Add(time.Hour), "t", "root", ownBody)
 	f.put(atNow.Add(time.Hour), "t", "root", "'/b' run --job 00000001 </dev/null\n")
-	asked := 0
+	asked, opened := 0, false
 	f.before = func(p Program) (*Output, error) {
 		switch {
+		case p.Name == "at" && p.Args[1] == "1" && !opened:
+			opened = true
+			return &Output{Stderr: "Cannot open =0001401c88fa8: No such file or directory\n", Code: 1}, nil
 		case p.Name == "atq" && asked < 3:
 			asked++
 			return &Output{Stdout: "2\t179", Stderr: "Cannot stat in /var/spool/cron/atjobs: No such file or directory\n", Code: 1}, nil

@@ -1,5 +1,5 @@
 // Package sched answers when a job runs: it parses time specifications, computes
-// their slots, and keeps them in at, cron or the built-in service.
+// their slots, and keeps them in at, cron, systemd, launchd or the built-in service.
 //
 // # Specifications
 //
