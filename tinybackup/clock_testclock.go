@@ -5,6 +5,7 @@ package tinybackup
 import (
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -12,11 +13,19 @@ import (
 // speeded up. faketime(1) cannot do it: a Go program asks the kernel, not libc.
 // TINYBACKUP_TEST_CLOCK is "fakebase realbase_ns rate": at the real time
 // realbase_ns (Unix, nanoseconds) the clock shows fakebase (RFC 3339), and it
-// runs rate times as fast.
+// runs rate times as fast. It may also be the path of a file with such a line, so
+// that the clock can be set while daemons start the program.
 func newClock() func() time.Time {
 	text := os.Getenv("TINYBACKUP_TEST_CLOCK")
 	if text == "" {
 		return time.Now
+	}
+	if strings.HasPrefix(text, "/") {
+		line, err := os.ReadFile(text)
+		if err != nil {
+			panic("tinybackup: TINYBACKUP_TEST_CLOCK: " + err.Error())
+		}
+		text = string(line)
 	}
 	var fake string
 	var real int64

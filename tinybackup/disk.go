@@ -92,7 +92,10 @@ func lockFile(ctx context.Context, path, what string, wait time.Duration) (*file
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(max(wait, lockPatience)) // of the machine's patience, not of a schedule
+	if wait >= 0 {
+		wait = max(wait, lockPatience)
+	}
+	deadline := time.Now().Add(wait) // of the machine's patience, not of a schedule
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package tinybackup
+
+const withRace = false
