@@ -31,6 +31,7 @@ func TestAt(t *testing.T) {
 	t.Run("Once", atOnce)
 	t.Run("Broken", atBroken)
 	t.Run("DaylightSaving", atDaylightSaving)
+	t.Run("Missed", atMissed)
 }
 
 func atChain(t *testing.T) {

@@ -58,12 +58,18 @@ func setCrontab(t *testing.T, text string) {
 	}
 }
 
-// TestCron lets the real cron run a job hour by hour, from install to uninstall,
-// as root has it: in the default directories.
+// TestCron lets the real cron start jobs.
 func TestCron(t *testing.T) {
 	inside(t)
 	need(t, "cron", "crontab", "faketime")
 	t.Parallel()
+	t.Run("Hourly", cronHourly)
+	t.Run("Missed", cronMissed)
+}
+
+// cronHourly runs a job hour by hour, from install to uninstall, as root has it: in
+// the default directories.
+func cronHourly(t *testing.T) {
 	c := hourly()
 	p := (&program{home: "/root"}).on(c)
 	dir := newDir(t)
