@@ -47,9 +47,11 @@ func allowed(from, to string) bool {
 	case ".":
 		return to == "tinybackup"
 	case "tinybackup":
-		return strings.HasPrefix(to, "internal/") && to != "internal/e2e"
+		return strings.HasPrefix(to, "internal/") && !within(to, "internal/e2e")
 	case "internal/archive":
 		return to == "internal/source"
+	case "internal/e2e":
+		return to == "internal/e2e/faults"
 	}
 	return false
 }
@@ -181,6 +183,9 @@ func TestArrow(t *testing.T) {
 		{dir: ".", path: "tinybackup/internal/sched", bad: true},
 		{dir: "tinybackup", path: "tinybackup/internal/store"},
 		{dir: "tinybackup", path: "tinybackup/internal/e2e", bad: true},
+		{dir: "tinybackup", path: "tinybackup/internal/e2e/faults", bad: true},
+		{dir: "internal/e2e", path: "tinybackup/internal/e2e/faults", test: true},
+		{dir: "internal/e2e", path: "tinybackup/internal/store", test: true, bad: true},
 		{dir: "internal/archive", path: "tinybackup/internal/source"},
 		{dir: "internal/source", path: "tinybackup/internal/archive", bad: true},
 		{dir: "internal/store", path: "tinybackup/internal/rotate", bad: true},
