@@ -15,22 +15,31 @@ import (
 	"time"
 )
 
+// partPrefix begins the name under which a file is written before it has its own:
+// one that nobody reads.
+const partPrefix = ".new-"
+
 // writeWhole puts data under the name path, for the owner alone: all of it or,
 // whatever goes wrong, nothing. It is on the disk when it returns. The directory
-// is made if it is not there.
+// is made if it is not there. Call it under a lock that keeps other writers of path
+// away: what a killed one has left is replaced.
 func writeWhole(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".new-*") // 0600, and no name that we ever read
+	part := filepath.Join(dir, partPrefix+filepath.Base(path))
+	if err := ignoreMissing(os.Remove(part)); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(f.Name())
+			os.Remove(part)
 		}
 	}()
 	if _, err := f.Write(data); err != nil {
@@ -44,7 +53,7 @@ func writeWhole(path string, data []byte) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Rename(part, path); err != nil {
 		return err
 	}
 	return syncDir(dir)

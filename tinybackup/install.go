@@ -62,9 +62,18 @@ type InstalledJob struct {
 // jobsLockWait is how long to wait for another install, uninstall or requeueing.
 const jobsLockWait = 30 * time.Second
 
-// lockJobs keeps the job files and the schedulers' entries to this process.
+// lockJobs keeps the job files and the schedulers' entries to this process. Half a
+// job file that a killed one has left goes: its id will not come again.
 func lockJobs(ctx context.Context, dirs Dirs) (*fileLock, error) {
-	return lockFile(ctx, filepath.Join(dirs.Jobs, ".lock"), "another install or uninstall", jobsLockWait)
+	lock, err := lockFile(ctx, filepath.Join(dirs.Jobs, ".lock"), "another install or uninstall", jobsLockWait)
+	if err != nil {
+		return nil, err
+	}
+	parts, _ := filepath.Glob(filepath.Join(dirs.Jobs, partPrefix+"*")) // the only error is that of a bad pattern
+	for _, part := range parts {
+		_ = os.Remove(part) // it does no harm
+	}
+	return lock, nil
 }
 
 // Install schedules jobs: new ones, and anew those that are there already.

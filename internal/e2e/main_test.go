@@ -63,7 +63,9 @@ func run(m *testing.M) (int, error) {
 			return 1, err
 		}
 	}
-	return m.Run(), nil
+	code := m.Run()
+	printFigures(os.Stdout)
+	return code, nil
 }
 
 // scrub takes out of the environment what would tell a test's programs of ours.

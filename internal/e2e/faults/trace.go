@@ -102,11 +102,12 @@ func (t *tracer) run() error {
 	}
 }
 
-// wait waits for one of the threads that this thread traces. Other children of this
-// process are other threads' (wait(2), __WNOTHREAD).
+// wait waits for one of the threads that this thread traces. With __WNOTHREAD those of
+// other threads do not count, and with __WCLONE no ordinary children: a thread may
+// have started others than ours (wait(2)).
 func wait(tid int, ws *unix.WaitStatus) (int, error) {
 	for {
-		got, err := unix.Wait4(tid, ws, unix.WALL|unix.WNOTHREAD, nil)
+		got, err := unix.Wait4(tid, ws, unix.WCLONE|unix.WNOTHREAD, nil)
 		if err != unix.EINTR {
 			return got, err
 		}

@@ -1,0 +1,314 @@
+//go:build linux && (amd64 || arm64)
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tinybackup/internal/e2e/faults"
+)
+
+// runLabs are the runs that are broken.
+var runLabs = []struct {
+	name string
+	make func(t *testing.T) *lab
+}{
+	{"first run", firstRun},
+	{"second run", secondRun},
+	{"nothing changed", unchangedRun},
+	{"job", jobRun},
+}
+
+// frames are small, so that there are some.
+var runOptions = []string{"--block-size", "64KiB"}
+
+func firstRun(t *testing.T) *lab {
+	l := newLab(t)
+	l.args = append([]string{"run", l.source, l.dest}, runOptions...)
+	l.save()
+	return l
+}
+
+// secondRun copies frames of the archive before, and rotation removes one.
+func secondRun(t *testing.T) *lab {
+	l := newLab(t)
+	l.args = append([]string{"run", "--keep", "2", l.source, l.dest}, runOptions...)
+	l.keep = 2
+	for i := range 2 {
+		write(t, filepath.Join(l.source, "texts", "new"), fmt.Sprintln("before", i))
+		l.p.run(t, l.args...)
+	}
+	write(t, filepath.Join(l.source, "texts", "new"), "now\n")
+	l.save()
+	return l
+}
+
+// unchangedRun makes a hard link, and rotation removes another file.
+func unchangedRun(t *testing.T) *lab {
+	l := newLab(t)
+	l.args = append([]string{"run", "--keep", "2", l.source, l.dest}, runOptions...)
+	l.keep = 2
+	write(t, filepath.Join(l.source, "texts", "new"), "before\n")
+	l.p.run(t, l.args...)
+	write(t, filepath.Join(l.source, "texts", "new"), "now\n")
+	// What was changed a moment ago may have been changed once more, and is read again.
+	time.Sleep(1100 * time.Millisecond)
+	l.p.run(t, l.args...)
+	l.save()
+	return l
+}
+
+// jobRun is a second run with slots, a history and a log.
+func jobRun(t *testing.T) *lab {
+	l := newLab(t)
+	var in installed
+	l.p.json(t, &in, append([]string{"install", "--scheduler", "service", "--time", "3:00", "--keep", "2", l.source, l.dest}, runOptions...)...)
+	l.args = []string{"run", "--now", "--job", in.Jobs[0].ID}
+	l.keep = 2
+	for i := range 2 {
+		write(t, filepath.Join(l.source, "texts", "new"), fmt.Sprintln("before", i))
+		l.p.run(t, l.args...)
+	}
+	write(t, filepath.Join(l.source, "texts", "new"), "now\n")
+	l.save()
+	return l
+}
+
+// TestKilledAnywhere kills runs before and after every call that changes something.
+func TestKilledAnywhere(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	for _, c := range runLabs {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := c.make(t)
+			o := l.run(asItIs)
+			l.wrong("nothing broken", l.afterRun(o), l.nextRun())
+			ks := changes(o.Calls)
+			if len(ks) < 20 {
+				t.Errorf("got %d calls that change something, want more", len(ks))
+			}
+			tally("calls enumerated", len(o.Calls))
+			for _, k := range some(t, ks, 9) {
+				for _, a := range []faults.Action{faults.KillBefore, faults.KillAfter} {
+					o := l.run(atChange(k, a))
+					if o.Killed {
+						tally("kills", 1)
+					}
+					l.wrong(l.where(o, len(o.Calls), a), l.afterRun(o), l.nextRun())
+				}
+			}
+		})
+	}
+}
+
+// TestErrorsAnywhere makes every call of a run fail, with every error it can have.
+func TestErrorsAnywhere(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	type fault struct{ call, choice int }
+	for _, c := range runLabs {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			l := c.make(t)
+			var all []fault
+			for _, call := range l.run(asItIs).Calls {
+				for i := range errorsOf(call) {
+					all = append(all, fault{call.N, i})
+				}
+			}
+			for _, f := range some(t, all, 25) {
+				var a faults.Action
+				o := l.run(func(c faults.Call) faults.Action {
+					if c.N == f.call {
+						can := errorsOf(c) // goroutines take turns: it may be another call than before
+						a = can[f.choice%len(can)]
+						return a
+					}
+					return faults.Action{}
+				})
+				tally("errors injected", 1)
+				err := l.afterRun(o)
+				if (a == faults.Fail(syscall.EINTR) || a == faults.Short) && o.Code != 0 {
+					err = errors.Join(err, fmt.Errorf("exit %d, want no notice of it: %s", o.Code, o.Stderr))
+				}
+				l.wrong(l.where(o, f.call, a), err, l.nextRun())
+			}
+		})
+	}
+}
+
+// afterRun is what is wrong after a run: with its words, and with what is there.
+func (l *lab) afterRun(o faults.Outcome) error {
+	l.t.Helper()
+	now := l.archives()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	made := ""
+	for _, name := range names(now) {
+		if l.begun[name] != "" {
+			continue
+		}
+		if made != "" {
+			bad("two new archives: %s, %s", made, name)
+		}
+		made = name
+		complete, err := l.isComplete(name, now[name])
+		if err != nil || !complete && (o.Killed || o.Code != 3) {
+			bad("%s is not as the source: %v", name, err)
+		}
+	}
+	gone := 0
+	for name, sum := range l.begun {
+		switch {
+		case now[name] == "":
+			gone++
+		case now[name] != sum:
+			bad("%s was changed", name)
+		}
+	}
+	// The oldest go, and only once the new one is there.
+	if gone > 0 && (made == "" || gone > len(l.begun)+1-l.keep || now[names(l.begun)[len(l.begun)-1]] == "") {
+		bad("%d archives are gone: there were %v, there are %v", gone, names(l.begun), names(now))
+	}
+	sums, err := l.sums()
+	if err != nil {
+		bad("%v", err)
+	}
+	for name, sum := range sums {
+		if there := now[name]; there != "" && there != sum {
+			bad("SHA256SUMS has a wrong sum of %s", name)
+		}
+	}
+	if !o.Killed {
+		errs = append(errs, l.said(o, made != ""))
+		if o.Code == 0 {
+			errs = append(errs, l.promised(now, sums))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// said is what is wrong with the words and the exit status of a run that was not
+// killed.
+func (l *lab) said(o faults.Outcome, stored bool) error {
+	want := ""
+	switch o.Code {
+	case 0:
+		if o.Stderr != "" || !stored {
+			return fmt.Errorf("exit 0, stored %v, stderr %q", stored, o.Stderr)
+		}
+		return nil
+	case 1:
+		want = "tinybackup: error: "
+	case 3:
+		want = "tinybackup: warning: "
+	default:
+		return fmt.Errorf("exit %d: %s", o.Code, o.Stderr)
+	}
+	if stored != (o.Code == 3) || !strings.Contains("\n"+o.Stderr, "\n"+want) {
+		return fmt.Errorf("exit %d, stored %v, stderr %q", o.Code, stored, o.Stderr)
+	}
+	return nil
+}
+
+// promised is what is missing after a run that says that all is well.
+func (l *lab) promised(now, sums map[string]string) error {
+	var errs []error
+	if !maps.Equal(now, sums) {
+		errs = append(errs, fmt.Errorf("SHA256SUMS has %v, there are %v", names(sums), names(now)))
+	}
+	if want := min(len(l.begun)+1, l.keep); len(now) != want {
+		errs = append(errs, fmt.Errorf("%d archives, want %d", len(now), want))
+	}
+	for name, sum := range now {
+		if _, err := os.Lstat(filepath.Join(l.dest, ".tinybackup", name+".manifest")); err != nil {
+			errs = append(errs, err)
+		}
+		if l.begun[name] == "" && l.isJob() {
+			errs = append(errs, l.remembers(name, sum))
+		}
+	}
+	if left := l.left(); len(left) > 0 {
+		errs = append(errs, fmt.Errorf("left behind: %q", left))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *lab) isJob() bool { return slices.Contains(l.args, "--job") }
+
+// remembers is what the job has forgotten of the run that made an archive.
+func (l *lab) remembers(name, _ string) error {
+	state := filepath.Join(l.p.dir(), "state", l.args[len(l.args)-1])
+	text, err := os.ReadFile(filepath.Join(state, "history.jsonl"))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(text), `"result":"ok","exit":0,"archive":"`+name+`"`) || !strings.HasSuffix(string(text), "\n") {
+		return fmt.Errorf("the history does not have %s: %s", name, text)
+	}
+	text, err = os.ReadFile(filepath.Join(state, "slots.json"))
+	if err != nil {
+		return err
+	}
+	var book struct{ Archive string }
+	if err := json.Unmarshal(text, &book); err != nil || book.Archive != name {
+		return fmt.Errorf("slots.json does not have %s: %v", name, err)
+	}
+	return nil
+}
+
+// nextRun is what is wrong after another run, which nothing happens to: it must find
+// all in order, and leave it so.
+func (l *lab) nextRun() error {
+	l.t.Helper()
+	before := l.archives()
+	o := l.p.try(l.t, l.args...)
+	if o.code != 0 || o.stderr != "" {
+		return fmt.Errorf("the next run: exit %d: %s", o.code, o.stderr)
+	}
+	now := l.archives()
+	sums, err := l.sums()
+	errs := []error{err}
+	if !maps.Equal(now, sums) {
+		errs = append(errs, fmt.Errorf("after the next run SHA256SUMS has %v, there are %v", names(sums), names(now)))
+	}
+	if left := l.left(); len(left) > 0 {
+		errs = append(errs, fmt.Errorf("left behind after the next run: %q", left))
+	}
+	made := ""
+	for _, name := range names(now) {
+		if before[name] == "" {
+			made = name
+		}
+	}
+	if complete, err := l.isComplete(made, now[made]); !complete {
+		errs = append(errs, fmt.Errorf("the next run's archive is not as the source: %v", err))
+	}
+	var list struct {
+		Archives []struct{ Archive, Doubt string }
+	}
+	l.p.json(l.t, &list, "list", l.dest)
+	for _, a := range list.Archives {
+		if now[a.Archive] == "" || a.Doubt != "" {
+			errs = append(errs, fmt.Errorf("listed: %+v", a))
+		}
+	}
+	if len(list.Archives) != len(now) {
+		errs = append(errs, fmt.Errorf("%d archives are listed, there are %d", len(list.Archives), len(now)))
+	}
+	if l.isJob() {
+		errs = append(errs, l.remembers(made, now[made]))
+	}
+	return errors.Join(errs...)
+}
