@@ -19,7 +19,7 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 		t.frame.First = w.tar.name(path)
 	}
 	if w.previous != nil && w.src.Kind != source.Device {
-		if i, ok := w.previous.withKey(key, t.index); ok && w.previous.trusts(t.plan) && t.plan.linksHold() {
+		if i, ok := w.previous.withKey(key, t.index); ok && w.previous.trusts(t.plan) && t.plan.piecesOpen() && t.plan.linksHold() {
 			t.entries = t.plan.claim()
 			return w.reuse(t, i, key)
 		}
@@ -97,7 +97,7 @@ func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err e
 			return raw, doubtful, err
 		}
 		t.entries += n
-		if s.First && s.Entry.LinkedTo() != "" && !t.plan.linkHolds(s) {
+		if s.First && s.Entry.LinkedTo() != "" && !t.plan.linkHolds(s) || !pieceOpens(s) {
 			doubtful = true
 		}
 		// Now, as a frame may hold more files than can be open at a time.

@@ -91,6 +91,27 @@ func (x *previousIndex) trusts(p *plan) bool {
 	return true
 }
 
+// piecesOpen says whether all large files can be opened of which the plan has a
+// piece. One that can't is left out as a whole: a piece of it that was copied would
+// be one without a header, or a header without the rest.
+func (p *plan) piecesOpen() bool {
+	for _, s := range p.segments {
+		if !pieceOpens(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// pieceOpens is false for a piece of a file that can't be opened.
+func pieceOpens(s source.Segment) bool {
+	if s.First && s.Last {
+		return true
+	}
+	_, err := s.Entry.Content()
+	return err == nil
+}
+
 // linksHold says whether all hard links in the plan are links to the name that
 // they were planned to be links to. It waits for the frames before.
 func (p *plan) linksHold() bool {
