@@ -70,7 +70,11 @@ func acquire(ctx context.Context, path string, wait time.Duration) (*flock.Flock
 	over := time.NewTimer(max(wait, 0))
 	defer over.Stop()
 	for last := wait <= 0; ; {
-		got, err := lock.TryLock()
+		var got bool
+		err := retry(func() (err error) {
+			got, err = lock.TryLock()
+			return err
+		})
 		switch {
 		case err != nil:
 			return nil, fail(op, path, err)
