@@ -37,7 +37,7 @@ func (r RunOnce) options(o Options) Options {
 // leaves a line, too, and is a *BusyError; unless that serves the same slot.
 //
 // The job's own options count; over holds those of this run alone.
-func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err error) {
+func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (report Report, err error) {
 	if over.DryRun {
 		return Run(ctx, env, over.options(job.Options), job.ID)
 	}
@@ -46,49 +46,63 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (_ Report, err 
 		return Report{}, err
 	}
 	r := &jobRun{env: env, job: job, spec: spec, over: over, start: env.Now().In(job.Installed.Location()), file: slog.New(slog.DiscardHandler)}
+	defer func() { r.addTrouble(&report) }()
+	broken := ""
 	err = requeue(ctx, env, job, spec)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return Report{}, err
 	case err != nil: // the backup is what counts: a broken chain is a warning
-		r.broken = "the next run could not be queued: " + err.Error()
+		broken = "the next run could not be queued: " + err.Error()
 	}
 	lock, err := lockFile(ctx, filepath.Join(job.StateDir, "run.lock"), "a run of job "+job.ID, time.Duration(job.Options.LockWait))
 	if err != nil {
+		r.warn(broken)
 		return r.locked(ctx, err)
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	defer r.openLog()()
-	if r.broken != "" {
-		r.env.Log.Warn(r.broken)
-	}
+	r.warn(broken)
 	if r.book, err = job.slots(); err != nil {
 		return Report{}, fmt.Errorf("slots: %w", err)
 	}
-	report, err := r.run(ctx)
+	report, err = r.run(ctx)
 	r.comeBack(ctx)
 	return report, err
 }
 
 // A jobRun is one start of a job, by whomever.
 type jobRun struct {
-	env    Env // once the log is open, its Log goes there as well
-	job    Job
-	spec   *sched.Spec
-	over   RunOnce
-	start  time.Time    // in the job's zone
-	broken string       // why its chain is
-	file   *slog.Logger // the job's log alone
+	env   Env // once the log is open, its Log goes there as well
+	job   Job
+	spec  *sched.Spec
+	over  RunOnce
+	start time.Time    // in the job's zone
+	file  *slog.Logger // the job's log alone
 
-	book slotBook
-	wait time.Duration // look again after that long; 0: when the book says so
+	book    slotBook
+	wait    time.Duration // look again after that long; 0: when the book says so
+	trouble []string      // warnings that are in no report yet
+}
+
+// warn tells of what went wrong beside the backup: it counts as a warning of the
+// run. No text is no trouble.
+func (r *jobRun) warn(text string) {
+	if text != "" {
+		r.env.Log.Warn(text)
+		r.trouble = append(r.trouble, text)
+	}
+}
+
+// addTrouble moves the warnings so far into a report.
+func (r *jobRun) addTrouble(report *Report) {
+	report.Warnings = append(r.trouble, report.Warnings...)
+	report.WarningCount += len(r.trouble)
+	r.trouble = nil
 }
 
 // locked is for a run that did not get the job's lock.
 func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
-	if r.broken != "" {
-		r.env.Log.Warn(r.broken)
-	}
 	var busy *BusyError
 	if errors.As(err, &busy) && !r.over.Now {
 		// It writes its book before it begins. One that cannot be read is no reason.
@@ -117,7 +131,7 @@ func (r *jobRun) openLog() (done func()) {
 	file, err := openLog(r.job.LogFile)
 	if err != nil {
 		// A full disk must not keep a backup from going to another one.
-		r.env.Log.Warn("no log is written: " + err.Error())
+		r.warn("no log is written: " + err.Error())
 		return func() {}
 	}
 	outer := r.env.Log
@@ -126,7 +140,9 @@ func (r *jobRun) openLog() (done func()) {
 	r.env.Log, r.env.logPath = slog.New(teeHandler{outer.Handler(), h}), r.job.LogFile
 	return func() {
 		if err := file.Close(); err != nil {
-			outer.Warn("the log is not complete: " + err.Error())
+			text := "the log is not complete: " + err.Error()
+			outer.Warn(text)
+			r.trouble = append(r.trouble, text)
 		}
 	}
 }
@@ -207,7 +223,7 @@ func (r *jobRun) interrupted(ctx context.Context) {
 	entry := HistoryEntry{Slot: b.Slot, Start: b.Tried, Change: b.failed(b.Tried)}
 	r.tell(entry.Change, err)
 	if err := r.record(ctx, &entry, Report{}, err); err != nil {
-		r.env.Log.Warn("this is missing from the history: " + err.Error())
+		r.warn("this is missing from the history: " + err.Error())
 	}
 	r.keep()
 }
@@ -224,7 +240,7 @@ func (r *jobRun) missed(ctx context.Context, m sched.Missed) {
 	r.env.Log.Warn(text)
 	entry := HistoryEntry{Slot: m.Last, Start: r.start, End: r.start, Result: ResultMissed, Missed: m.Count, Error: text}
 	if err := r.job.History().Append(entry); err != nil {
-		r.env.Log.Warn("this is missing from the history: " + err.Error())
+		r.warn("this is missing from the history: " + err.Error())
 	}
 }
 
@@ -232,7 +248,7 @@ func (r *jobRun) missed(ctx context.Context, m sched.Missed) {
 // too few.
 func (r *jobRun) keep() {
 	if err := r.job.writeSlots(r.book); err != nil {
-		r.env.Log.Warn("the slots cannot be kept: " + err.Error())
+		r.warn("the slots cannot be kept: " + err.Error())
 	}
 }
 
@@ -266,11 +282,8 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 		}
 		report, err = run(ctx, env, o, r.job.ID)
 	}
-	if r.broken != "" {
-		report.Warnings = append([]string{r.broken}, report.Warnings...)
-		report.WarningCount++
-	}
 	report.Change = r.settle(turn.Slot, report, err)
+	r.addTrouble(&report)
 	report.Told = err != nil && report.Change == ""
 	entry.Change = report.Change
 	recordErr := r.record(ctx, &entry, report, err)
@@ -284,7 +297,7 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	}
 	r.tell(report.Change, err)
 	if recordErr != nil {
-		r.env.Log.Warn("this run is missing from the history: " + recordErr.Error())
+		r.warn("this run is missing from the history: " + recordErr.Error())
 	}
 	return report, err
 }
@@ -387,7 +400,7 @@ func (r *jobRun) comeBack(ctx context.Context) {
 	}
 	err = r.job.withEntry(ctx, r.env, r.spec, at.In(next.Location()), func(e sched.Entry) error { return retrier.Retry(context.WithoutCancel(ctx), e) })
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.env.Log.Warn("another try could not be queued: " + err.Error())
+		r.warn("another try could not be queued: " + err.Error())
 	}
 }
 
