@@ -11,10 +11,7 @@ import (
 	"testing"
 )
 
-var (
-	torture   = flag.Bool("torture", false, "break everything everywhere, not only here and there; takes minutes")
-	faultSeed = flag.Uint64("fault-seed", 1, "without -torture: which places are taken")
-)
+var faultSeed = flag.Uint64("fault-seed", 1, "without TINYBACKUP_TORTURE: which places are broken")
 
 // figures are what the tests that break things have done, for people to read.
 var figures struct {
@@ -36,11 +33,11 @@ func tally(what string, n int) {
 	figures.counts[what] += n
 }
 
-// printFigures prints them, with -torture.
+// printFigures prints them, for "make torture".
 func printFigures(w io.Writer) {
 	figures.Lock()
 	defer figures.Unlock()
-	if !*torture {
+	if !torture {
 		return
 	}
 	for _, what := range figures.order {
@@ -48,11 +45,11 @@ func printFigures(w io.Writer) {
 	}
 }
 
-// some takes about n of all things, at equal distances from a random start; with
-// -torture all of them.
+// some takes about n of all things, at equal distances from a random start; for
+// "make torture" all of them.
 func some[T any](t *testing.T, all []T, n int) []T {
 	t.Helper()
-	if *torture || len(all) <= n {
+	if torture || len(all) <= n {
 		return all
 	}
 	step := float64(len(all)) / float64(n)
