@@ -3,7 +3,7 @@
 # make reuse      two thousand random trees, edits, damages and options: does reuse give what reading gives?
 # make check      formatting, vet, staticcheck, man page, all platforms, size
 # make demo       a backup's whole life, in a temporary directory
-# make bench      tinybackup beside tar | zstd, on the Go tree
+# make bench      one table: tinybackup beside tar, dd, dar, borg and restic, in time, size and memory (PAIRS=5)
 # make install    binary and man page; PREFIX=/usr/local DESTDIR=
 
 SHELL       := /bin/bash
