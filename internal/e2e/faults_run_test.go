@@ -187,10 +187,25 @@ func TestLargeFileNotOpened(t *testing.T) {
 // afterRun is what is wrong after a run: with its words, and with what is there.
 func (l *lab) afterRun(o faults.Outcome) error {
 	l.t.Helper()
+	made, err := l.intact(!o.Killed && o.Code == 3)
+	if o.Killed {
+		return err
+	}
+	err = errors.Join(err, l.said(o, made != ""))
+	if o.Code == 0 {
+		err = errors.Join(err, l.promised())
+	}
+	return err
+}
+
+// intact is what is wrong with the archives, whatever happened: the ones from before
+// are there unless a new one took their place, and that is whole. With lacking it
+// may lack files.
+func (l *lab) intact(lacking bool) (made string, err error) {
+	l.t.Helper()
 	now := l.archives()
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	made := ""
 	for _, name := range names(now) {
 		if l.begun[name] != "" {
 			continue
@@ -200,7 +215,7 @@ func (l *lab) afterRun(o faults.Outcome) error {
 		}
 		made = name
 		complete, err := l.isComplete(name, now[name])
-		if err != nil || !complete && (o.Killed || o.Code != 3) {
+		if err != nil || !complete && !lacking {
 			bad("%s is not as the source: %v", name, err)
 		}
 	}
@@ -226,13 +241,7 @@ func (l *lab) afterRun(o faults.Outcome) error {
 			bad("SHA256SUMS has a wrong sum of %s", name)
 		}
 	}
-	if !o.Killed {
-		errs = append(errs, l.said(o, made != ""))
-		if o.Code == 0 {
-			errs = append(errs, l.promised(now, sums))
-		}
-	}
-	return errors.Join(errs...)
+	return made, errors.Join(errs...)
 }
 
 // said is what is wrong with the words and the exit status of a run that was not
@@ -259,8 +268,10 @@ func (l *lab) said(o faults.Outcome, stored bool) error {
 }
 
 // promised is what is missing after a run that says that all is well.
-func (l *lab) promised(now, sums map[string]string) error {
-	var errs []error
+func (l *lab) promised() error {
+	now := l.archives()
+	sums, err := l.sums()
+	errs := []error{err}
 	if !maps.Equal(now, sums) {
 		errs = append(errs, fmt.Errorf("SHA256SUMS has %v, there are %v", names(sums), names(now)))
 	}

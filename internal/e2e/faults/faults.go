@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"os"
 	"strings"
 	"syscall"
 
@@ -17,7 +18,8 @@ type Call struct {
 	To   string // the new name, of those calls that have one
 
 	Changes bool // it may change what is on the disk; else it only looks
-	Creates bool // it is an open that makes the file if need be
+	Creates bool // it is an open that makes a file
+	Failed  bool // by itself, in Outcome.Calls
 
 	length int // the argument that says how many bytes, -1: none
 	bytes  uint64
@@ -95,6 +97,7 @@ var shapes = map[uint64]shape{
 	unix.SYS_FSYNC:           onFile("fsync", true),
 	unix.SYS_FDATASYNC:       onFile("fdatasync", true),
 	unix.SYS_SYNC_FILE_RANGE: onFile("sync_file_range", true),
+	unix.SYS_FADVISE64:       onFile("fadvise64", false),
 	unix.SYS_FTRUNCATE:       onFile("ftruncate", true),
 	unix.SYS_FALLOCATE:       onFile("fallocate", true),
 	unix.SYS_FCHMOD:          onFile("fchmod", true),
@@ -147,7 +150,8 @@ func describe(tid int, nr uint64, args [6]uint64) (c Call, ok bool) {
 	case unix.SYS_IOCTL:
 		c.Changes = args[1] == unix.FICLONERANGE
 	case unix.SYS_OPENAT:
-		c.Creates = args[2]&unix.O_CREAT != 0 || args[2]&unix.O_TMPFILE == unix.O_TMPFILE
+		_, err := os.Lstat(c.Path)
+		c.Creates = args[2]&unix.O_CREAT != 0 && err != nil || args[2]&unix.O_TMPFILE == unix.O_TMPFILE
 		c.Changes = c.Creates || args[2]&unix.O_TRUNC != 0
 	}
 	return c, true

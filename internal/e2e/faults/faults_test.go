@@ -108,6 +108,9 @@ func TestCalls(t *testing.T) {
 		case c.Creates && c.Changes:
 			creates++
 		}
+		if stat := c.Name == "newfstatat" && c.Path == filepath.Join(dir, "lines.done"); stat != c.Failed {
+			t.Errorf("%+v: got Failed %v, want %v", c, c.Failed, stat) // os.Rename looks whether there is a directory
+		}
 	}
 	if writes != lines+8+1 || fsyncs != 1 || renames != 1 || creates != 1+8+1 {
 		t.Errorf("got %d writes, %d fsyncs, %d renames, %d new files; want %d, 1, 1, 10: %+v", writes, fsyncs, renames, creates, lines+9, o.Calls)

@@ -71,6 +71,7 @@ type tracer struct {
 type thread struct {
 	action Action // what becomes of the call that it is in
 	counts bool
+	n      int // the number of that call
 	before registers
 }
 
@@ -159,7 +160,8 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
 	}
 }
 
-// callInfo is struct ptrace_syscall_info (ptrace(2), PTRACE_GET_SYSCALL_INFO).
+// callInfo is struct ptrace_syscall_info (ptrace(2), PTRACE_GET_SYSCALL_INFO). Of a call
+// that ends, nr is the result.
 type callInfo struct {
 	op   uint8 // 1: a call begins, 2: it ends
 	_    [3]byte
@@ -180,6 +182,7 @@ func (t *tracer) call(tid int, th *thread) {
 		t.begins(tid, th, info)
 	case info.op == 2 && th.counts:
 		th.counts = false
+		t.outcome.Calls[th.n-1].Failed = th.action.kind == happens && int64(info.nr) < 0
 		t.ends(tid, th)
 	}
 }
@@ -191,7 +194,7 @@ func (t *tracer) begins(tid int, th *thread, info callInfo) {
 	}
 	c.N = len(t.outcome.Calls) + 1
 	t.outcome.Calls = append(t.outcome.Calls, c)
-	th.counts, th.action = true, t.decide(c)
+	th.counts, th.n, th.action = true, c.N, t.decide(c)
 	switch th.action.kind {
 	case killBefore:
 		t.outcome.Killed = true
