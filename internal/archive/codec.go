@@ -84,6 +84,7 @@ func newZstd(level int) (compressor, error) {
 		zstd.WithEncoderConcurrency(1),
 		// No farther back than most frames are long: it is memory, four times over.
 		zstd.WithWindowSize(4*mib),
+		zstd.WithLowerEncoderMem(true),
 		// Without a frame, an empty source would be a file that zstd -d refuses.
 		zstd.WithZeroFrames(true))
 	return zstdFrames{enc}, err

@@ -50,7 +50,7 @@ type Verdict struct {
 
 // Backoff is how long after the beginning of the tries-th failed try of a slot the next one begins.
 func Backoff(tries int) time.Duration {
-	const first, last = 5 * time.Minute, time.Hour
+	const first, last = 5 * time.Minute, 6 * time.Hour
 	wait := first
 	for ; tries > 1 && wait < last; tries-- {
 		wait *= 2

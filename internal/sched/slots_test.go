@@ -82,9 +82,9 @@ func TestOwed(t *testing.T) {
 		{name: "failed, the second try", spec: daily, book: "11-20 02:30; 11-21 02:30, 1, 11-21 02:30", now: "11-21 02:35", want: "11-21 02:30 again, settled 11-20 02:30, next 11-22 02:30"},
 		{name: "failed, the second try, early by 20 s", spec: daily, book: "11-20 02:30; 11-21 02:30, 1, 11-21 02:30", now: "11-21 02:34:40", want: "11-21 02:30 again, settled 11-20 02:30, next 11-22 02:30"},
 		{name: "failed four times", spec: daily, book: "11-20 02:30; 11-21 02:30, 4, 11-21 03:05", now: "11-21 03:44", want: "nothing late, settled 11-20 02:30, next 11-21 03:45"},
-		{name: "failed often", spec: daily, book: "11-20 02:30; 11-21 02:30, 20, 11-21 19:00", now: "11-21 20:00", want: "11-21 02:30 late again, settled 11-20 02:30, next 11-22 02:30"},
+		{name: "failed often", spec: daily, book: "11-20 02:30; 11-21 02:30, 20, 11-21 13:00", now: "11-21 19:00", want: "11-21 02:30 late again, settled 11-20 02:30, next 11-22 02:30"},
 		{name: "failed, tried again without catching up", spec: daily, book: "11-20 02:30; 11-21 02:30, 3, 11-21 03:05", now: "11-21 04:00", none: true, want: "11-21 02:30 late again, settled 11-20 02:30, next 11-22 02:30"},
-		{name: "the last try", spec: daily, book: "11-20 02:30; 11-21 02:30, 24, 11-22 00:10", now: "11-22 02:00", want: "11-21 02:30 late again, settled 11-20 02:30, next 11-22 02:30"},
+		{name: "the last try", spec: daily, book: "11-20 02:30; 11-21 02:30, 8, 11-21 20:00", now: "11-22 02:00", want: "11-21 02:30 late again, settled 11-20 02:30, next 11-22 02:30"},
 		{name: "given up: the next try would be in the guard", spec: daily, book: "11-20 02:30; 11-21 02:30, 24, 11-22 01:10", now: "11-22 01:11", want: "nothing late, settled 11-21 02:30, next 11-22 02:30"},
 		{name: "given up: the next try would be after the grace", spec: daily, book: "11-20 02:30; 11-21 02:30, 5, 11-21 04:00", now: "11-21 04:01", grace: 2 * time.Hour, want: "nothing late, settled 11-21 02:30, next 11-22 02:30"},
 		{name: "given up: off meanwhile", spec: daily, book: "11-20 02:30; 11-21 02:30, 2, 11-21 02:35", now: "11-22 02:10", want: "nothing late, settled 11-21 02:30, next 11-22 02:30"},
@@ -175,10 +175,10 @@ func readBook(t *testing.T, text string, zone *time.Location) Book {
 
 func TestBackoff(t *testing.T) {
 	var got []string
-	for _, tries := range []int{0, 1, 2, 3, 4, 5, 6, 1 << 40} {
+	for _, tries := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 1 << 40} {
 		got = append(got, Backoff(tries).String())
 	}
-	if want := "5m0s 5m0s 10m0s 20m0s 40m0s 1h0m0s 1h0m0s 1h0m0s"; strings.Join(got, " ") != want {
+	if want := "5m0s 5m0s 10m0s 20m0s 40m0s 1h20m0s 2h40m0s 5h20m0s 6h0m0s 6h0m0s"; strings.Join(got, " ") != want {
 		t.Errorf("got %v, want %s", got, want)
 	}
 }
