@@ -58,7 +58,7 @@ type command struct {
 func (l *commandLine) commands(inv *invocation) []command {
 	return []command{
 		{name: "run", short: "back up now", data: &l.Run,
-			usage: []string{" [options] SOURCE DEST", " [--dry-run] [--verify] [--reread] [--yes] --job ID"},
+			usage: []string{" [options] SOURCE DEST", " [--now | --check] [options] --job ID"},
 			long:  "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST; then remove the archives that the --keep options do not cover. With --job, do what a job says.",
 			run:   func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
 		{name: "install", aliases: []string{"create"}, short: "schedule a backup", data: &l.Install,
@@ -67,7 +67,7 @@ func (l *commandLine) commands(inv *invocation) []command {
 			run:   func(ctx context.Context, env Env) error { return l.Install.execute(ctx, env, inv) }},
 		{name: "uninstall", aliases: []string{"delete"}, short: "take a backup off the schedule", data: &l.Uninstall,
 			usage: []string{" SOURCE DEST [--time SPEC]", " ID…", " --all", " --orphans"},
-			long:  "Remove jobs: those of SOURCE and DEST, of these the one at SPEC, those with an id or a number of statusof, or all. Archives, history and log stay.",
+			long:  "Remove jobs: those of SOURCE and DEST, of these the one at SPEC, those with an id or a number of statusof, or all. Archives, history and log stay. With --orphans, remove lines whose job is gone, and no job.",
 			run:   l.Uninstall.execute},
 		{name: "statusof", aliases: []string{"status"}, short: "show jobs: their next run, their last, what is wrong", data: &l.Statusof,
 			usage: []string{" [--watch | --json | --prometheus]", " [options] SOURCE DEST [--time SPEC]", " [options] ID…"},

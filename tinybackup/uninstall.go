@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"tinybackup/internal/sched"
 )
 
 // uninstallCommand are the options of uninstall.
 type uninstallCommand struct {
 	Time    string     `long:"time" value-name:"SPEC" description:"of the jobs of SOURCE and DEST, only the one at this time"`
 	All     bool       `long:"all" description:"all jobs"`
-	Orphans bool       `long:"orphans" description:"lines of schedulers whose job is gone, and jobs whose line is gone"`
+	Orphans bool       `long:"orphans" description:"what schedulers have of jobs that are gone"`
 	DryRun  bool       `long:"dry-run" description:"say what would be done, and do nothing"`
 	Noop    bool       `long:"noop" description:"the same as --dry-run"`
 	JSON    bool       `long:"json" description:"print one JSON object"`
@@ -23,7 +21,7 @@ type uninstallCommand struct {
 type UninstallOptions struct {
 	Which   Selection
 	All     bool // all jobs; Which must be zero
-	Orphans bool // lines without a job and jobs without a line; Which must be zero
+	Orphans bool // what schedulers have of jobs that are gone; Which must be zero
 	DryRun  bool // find out everything, change nothing
 }
 
@@ -69,6 +67,9 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 		err = errors.Join(err, leftErr)
 	}
 	if c.JSON {
+		if done == nil {
+			done = []UninstalledJob{}
+		}
 		return errors.Join(err, printJSON(env, uninstallOutput{DryRun: o.DryRun, Jobs: done, Left: left}))
 	}
 	verb := "removed"
@@ -116,27 +117,15 @@ func Uninstall(ctx context.Context, env Env, o UninstallOptions) (done []Uninsta
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	all, err := allJobs(env.Dirs)
+	if o.Orphans {
+		return removeOrphans(ctx, env, o.DryRun)
+	}
+	picked, err := allJobs(env.Dirs)
 	if err != nil {
 		return nil, err
 	}
-	picked := all
-	if o.Orphans {
-		picked = nil
-		byName, trouble := entries(ctx, env)
-		for _, n := range all {
-			if n.broken != nil || trouble[n.job.Scheduler] != nil {
-				continue // nobody knows whether it has a line
-			}
-			if len(entriesOf(env.Dirs, byName[n.job.Scheduler], n)) == 0 {
-				picked = append(picked, n)
-			}
-		}
-		if done, err = removeOrphans(ctx, env, byName, o.DryRun); err != nil {
-			return done, err
-		}
-	} else if !o.All {
-		if picked, err = o.Which.pick(all); err != nil {
+	if !o.All {
+		if picked, err = o.Which.pick(picked); err != nil {
 			return nil, err
 		}
 	}
@@ -150,8 +139,10 @@ func Uninstall(ctx context.Context, env Env, o UninstallOptions) (done []Uninsta
 	return done, nil
 }
 
-// removeOrphans removes the lines of jobs that are gone.
-func removeOrphans(ctx context.Context, env Env, byName map[string][]sched.Entry, dry bool) (done []UninstalledJob, err error) {
+// removeOrphans removes the lines of jobs that are gone. A job whose line is gone
+// is none of these: repair gives it one.
+func removeOrphans(ctx context.Context, env Env, dry bool) (done []UninstalledJob, err error) {
+	byName, _ := entries(ctx, env) // who cannot be asked has nothing that could go
 	for _, s := range env.allSchedulers() {
 		lines := make(map[string]int)
 		var order []string

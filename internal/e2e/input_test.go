@@ -158,7 +158,7 @@ var badInputs = []bad{
 	{"uninstall of an unknown job", nil, "uninstall|deadbeef", 2, "deadbeef", "statusof"},
 	{"uninstall of nothing", nil, "uninstall", 2, "uninstall", ""},
 	{"malformed list", file("list", "# jobs\n{src};02:30;src\n{src};2500;late\n"), "install|--scheduler|service|--from|{dir}/list|{dst}", 2, "list:3", ""},
-	{"list with two alike", file("list", "{src};02:30;src\n{src};03:30;src\n"), "install|--scheduler|service|--from|{dir}/list|{dst}", 2, "list:2", "--name"},
+	{"list with two alike", file("list", "{src};02:30;src\n{src};03:30;src\n"), "install|--scheduler|service|--from|{dir}/list|{dst}", 2, "list:2", "a name and a time of its own"},
 	{"missing list", nil, "install|--from|{dir}/nope|{dst}", 1, "/nope", ""},
 
 	// getting it back
