@@ -15,10 +15,13 @@ import (
 
 // Local is a destination in a directory of this machine, or of a mounted network file
 // system. Everything it creates is readable by its owner only. It follows no symbolic
-// link inside the directory, and takes only regular files for archives.
+// link inside the directory, and takes only regular files for archives; in a directory
+// like /tmp, only its own.
 type Local struct {
 	dir      string // absolute
 	dev, ino uint64 // of dir when it was opened
+	owner    uint32 // of dir
+	shared   bool   // anybody may put files into dir, and take away only their own, as in /tmp
 	calls    fileCalls
 	pace     int64 // see paceBytes
 }
@@ -48,7 +51,8 @@ func OpenLocal(dir string) (*Local, error) {
 			Advice: "a destination is a directory; archives are named by themselves in it"}
 	}
 	dev, ino := devIno(info)
-	return &Local{dir: abs, dev: dev, ino: ino, calls: systemCalls(), pace: paceBytes}, nil
+	shared := info.Mode()&fs.ModeSticky != 0 && info.Mode()&0o002 != 0
+	return &Local{dir: abs, dev: dev, ino: ino, owner: uidOf(info), shared: shared, calls: systemCalls(), pace: paceBytes}, nil
 }
 
 // String is the absolute path of the directory.
@@ -99,7 +103,7 @@ func (l *Local) List(ctx context.Context) ([]Object, error) {
 		if err != nil {
 			return nil, fail(op, l.path(e.Name()), err)
 		}
-		if !info.Mode().IsRegular() {
+		if !info.Mode().IsRegular() || l.planted(info) {
 			continue
 		}
 		objects = append(objects, Object{
@@ -186,6 +190,7 @@ func (l *Local) side(name string) string { return filepath.Join(l.dir, SideDir, 
 
 var (
 	errNotRegular = errors.New("not a regular file")
+	errPlanted    = errors.New("it belongs to another user")
 	errMoved      = errors.New("another file system is mounted here than when the run began")
 )
 
@@ -233,7 +238,21 @@ func (l *Local) checkSideDir(op string) error {
 		return &Error{Op: op, Path: dir, Err: syscall.ENOTDIR,
 			Advice: "this name must be a directory, not a link to one either: move it away"}
 	}
+	if l.planted(info) {
+		return &Error{Op: op, Path: dir, Err: errPlanted,
+			Advice: "anybody may write to the destination, and somebody made this first: remove it, or take a directory of your own"}
+	}
 	return nil
+}
+
+// planted says whether a file in a directory like /tmp is somebody else's: neither
+// ours nor root's, nor that of the directory's owner, who can do as they like there.
+// An archive of a later time would have rotation remove ours. Where everybody may
+// remove everything, or the owner of all files is whom the mount says, it is no
+// question.
+func (l *Local) planted(info fs.FileInfo) bool {
+	uid := uidOf(info)
+	return l.shared && uid != 0 && uid != l.owner && uid != uint32(os.Geteuid())
 }
 
 // openRegular opens an existing regular file for reading. Not through a symbolic link,

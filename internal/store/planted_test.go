@@ -190,3 +190,57 @@ func TestSweepSecondLink(t *testing.T) {
 	}
 	wantArchive(t, l, "a", []byte("a"))
 }
+
+// In a directory like /tmp, what others put there is none of ours: no archive that
+// rotation counts, and no .tinybackup in which they could exchange what we write.
+func TestPlantedByOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("giving files away needs root")
+	}
+	t.Parallel()
+	const other = 65534
+	for _, mode := range []fs.FileMode{0o777 | fs.ModeSticky, 0o755} {
+		shared := mode&fs.ModeSticky != 0
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		l := openDir(t, dir)
+		put(t, l, "a", []byte("a"))
+		write(t, l.path("b"), "b")
+		if err := errors.Join(os.Chown(l.path("b"), other, other), l.SetSums(t.Context(), map[string]string{"a": digestOf([]byte("a"))}, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if shared {
+			wantNames(t, l, "a")
+		} else {
+			wantNames(t, l, "a", "b")
+		}
+		if err := errors.Join(os.Chmod(l.path(sumsName), 0o666), os.Chown(l.path(sumsName), other, other)); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.SetSums(t.Context(), map[string]string{"a": digestOf([]byte("x"))}, nil); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(l.path(sumsName))
+		if err != nil || (info.Mode().Perm() == 0o600) != shared {
+			t.Errorf("SHA256SUMS, shared %v: %v, %v", shared, info.Mode(), err)
+		}
+		if err := os.Chown(l.side(""), other, other); err != nil {
+			t.Fatal(err)
+		}
+		for op, err := range map[string]error{
+			"Create":    second(l.Create(t.Context(), "c")),
+			"Lock":      second(l.Lock(t.Context(), "c", Holder{PID: 1}, 0)),
+			"WriteSide": l.WriteSide(t.Context(), "c", nil),
+			"ListSide":  second(l.ListSide(t.Context())),
+		} {
+			if shared {
+				wantIs(t, op, err, errPlanted)
+				wantHint(t, err, "somebody made this first")
+			} else if err != nil {
+				t.Errorf("%s: %v", op, err)
+			}
+		}
+	}
+}

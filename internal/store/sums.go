@@ -76,7 +76,7 @@ func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []strin
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if info != nil {
+	if info != nil && !l.planted(info) {
 		perm = info.Mode().Perm()
 	}
 	edited := editSums(old, set, drop)

@@ -28,6 +28,14 @@ func devIno(info fs.FileInfo) (dev, ino uint64) {
 	return 0, 0
 }
 
+// uidOf returns the owner of a file, 0 if it has none.
+func uidOf(info fs.FileInfo) uint32 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Uid
+	}
+	return 0
+}
+
 // allocated returns the bytes that a file occupies on disk. The unit of st_blocks is
 // 512 bytes on every system we build for, whatever the block size (stat(2)).
 func allocated(info fs.FileInfo) int64 {
