@@ -14,14 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func wantHint(t *testing.T, err error, want string) {
-	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) || !strings.Contains(e.Hint(), want) {
-		t.Errorf("hint of %v: want %q", err, want)
-	}
-}
-
 func TestFullDisk(t *testing.T) {
 	if !inNamespace(t) {
 		return

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -168,4 +169,12 @@ func openDir(t *testing.T, dir string) *Local {
 		t.Fatal(err)
 	}
 	return l
+}
+
+func wantHint(t *testing.T, err error, want string) {
+	t.Helper()
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Hint(), want) {
+		t.Errorf("hint of %v: want %q", err, want)
+	}
 }
