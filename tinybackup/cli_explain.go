@@ -17,7 +17,7 @@ type explainCommand struct {
 func (c *explainCommand) execute(ctx context.Context, env Env) error {
 	const hint = "tinybackup explain '30 2 * * 1-5'"
 	switch {
-	case len(c.Args.Time) == 0:
+	case len(c.Args.Time) == 0, len(c.Args.Time) == 1 && strings.TrimSpace(c.Args.Time[0]) == "":
 		return &UsageError{Msg: "explain wants a time", Hint: hint}
 	case len(c.Args.Time) > 1: // an unquoted * has become the names of files
 		return &UsageError{Msg: "explain wants one time, in quotes", Hint: hint}

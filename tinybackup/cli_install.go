@@ -211,9 +211,9 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 		for _, change := range j.Changes {
 			env.sayFact("changed", change)
 		}
-		env.say("  time       %s (%s)", j.Schedule, j.Zone)
-		env.say("  scheduler  %s", j.Scheduler+parenthesis(j.Why))
-		env.say("  next runs  %s", formatTimes(j.Next))
+		env.sayFact("time", j.Schedule+parenthesis(j.Zone))
+		env.sayFact("scheduler", j.Scheduler+parenthesis(j.Why))
+		env.sayFact("next runs", formatTimes(j.Next))
 		if dry {
 			env.say("  line       %s", strings.ReplaceAll(j.Line, "\n", "\n             "))
 		}
@@ -227,7 +227,7 @@ func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
 	}
 	for _, j := range jobs {
 		if j.Scheduler == "service" && !serviceRuns(env.Dirs) {
-			env.say("the service is not running: start it, at every boot, with")
+			env.say("the service is not running; type this now, and have it typed at every boot:")
 			env.say("  tinybackup start")
 			break
 		}

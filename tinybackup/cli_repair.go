@@ -9,7 +9,7 @@ import (
 
 // repairCommand are the options of repair.
 type repairCommand struct {
-	Scheduler string     `long:"scheduler" value-name:"WHICH" description:"who takes the jobs of a scheduler that does not work here any more: one by its name, or auto: the first that works"`
+	Scheduler string     `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service" description:"who takes the jobs of a scheduler that does not work here any more: one by its name, or auto: the first that works"`
 	DryRun    bool       `long:"dry-run" description:"say what would be done, and do nothing"`
 	Noop      bool       `long:"noop" description:"the same as --dry-run"`
 	JSON      bool       `long:"json" description:"print one JSON object"`
@@ -40,7 +40,7 @@ func (c *repairCommand) execute(ctx context.Context, env Env) error {
 		err = errors.Join(err, printJSON(env, repairOutput{DryRun: o.DryRun, Jobs: jobs, OK: allMended(jobs)}))
 	} else {
 		for _, r := range jobs {
-			env.say("%s", r.line(o.DryRun))
+			env.say("%s", wrap(r.line(o.DryRun), helpWidth-len(wrapIndent), wrapIndent))
 			if r.Hint != "" {
 				env.say("  hint: %s", oneLine(r.Hint))
 			}

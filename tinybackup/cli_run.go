@@ -59,7 +59,7 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 		err = printJSON(env, report)
 	case report.Nothing != "":
 		if env.terminal && !env.quiet {
-			fmt.Fprintln(env.Stdout, oneLine(report.Nothing))
+			fmt.Fprintln(env.Stdout, wrap(oneLine(report.Nothing), helpWidth, ""))
 		}
 	// What a scheduler started is silent when all is well: cron mails what it prints.
 	case !c.quietOutput && (c.Job == "" || c.firstRun || env.terminal || report.DryRun):
@@ -76,11 +76,20 @@ func (c *runCommand) checkJob(ctx context.Context, env Env, inv *invocation) err
 	if c.Job == "" {
 		return &UsageError{Msg: "--check is for a job", Hint: "tinybackup run --check --job ID, or tinybackup run --dry-run SOURCE DEST"}
 	}
+	if c.JSON {
+		return &UsageError{Msg: "--check and --json exclude each other", Hint: "the exit status tells: 0 if the job could run"}
+	}
 	job, err := c.loadJob(env, inv)
 	if err != nil {
 		return err
 	}
-	return CheckJob(ctx, env, job)
+	if err := CheckJob(ctx, env, job); err != nil {
+		return err
+	}
+	if env.terminal { // a scheduler is told by the exit status
+		env.say("job %s (%s) could run now", job.ID, oneLine(job.Options.Name))
+	}
+	return nil
 }
 
 // loadJob reads the job of --job, and refuses what does not go with that.

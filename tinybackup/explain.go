@@ -42,7 +42,7 @@ func Explain(ctx context.Context, env Env, text string, once bool) (Explanation,
 	}
 	x := Explanation{
 		Time: text, Once: once, Schedule: spec.Describe(), Zone: anchor.Location().String(),
-		Next: nextRuns(spec, anchor, explainRuns), Notes: spec.Notes(anchor),
+		Next: nextRuns(spec, anchor, explainRuns), Notes: append(env.zoneNotes(), spec.Notes(anchor)...),
 	}
 	binary, err := env.binary()
 	if err != nil {

@@ -38,7 +38,7 @@ func mainHelp(commands []command, common helpGroup) string {
 	b.WriteString(`
 Examples:
   tinybackup run ~/notes /mnt/stick
-  tinybackup install --time 2:00am --keep-daily 7 --keep-weekly 4 ~/notes /mnt/stick
+  tinybackup install --time 2:00am --keep-daily 7 ~/notes /mnt/stick
   tinybackup statusof
   tinybackup restore /mnt/stick ~/notes-again
 

@@ -164,6 +164,9 @@ func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := jitterFits(time.Duration(o.Jitter), nextRuns(spec, anchor, jitterLooks)); err != nil {
+		return nil, err
+	}
 	return &InstalledJob{
 		Source: o.Source, Dest: o.Dest, Name: o.Name, Time: n.Time,
 		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o},
@@ -174,7 +177,7 @@ func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
 // schedule finds out all that depends on the schedule, and changes nothing.
 func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary string) error {
 	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
-	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), p.spec.Notes(p.anchor)
+	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), append(env.zoneNotes(), p.spec.Notes(p.anchor)...)
 	p.Next = nextRuns(p.spec, p.anchor, 3)
 	p.entry = p.job.entry(env.Dirs, binary, p.spec, p.Next[0])
 	c, err := p.choose(ctx, env, scheduler)

@@ -108,7 +108,7 @@ func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
 		// It writes its book before it begins. One that cannot be read is no reason.
 		book, bookErr := r.job.slots()
 		if slot, passed := r.spec.Prev(r.start); bookErr == nil && (!passed || !slot.After(later(book.Slot, book.Settled))) {
-			return Report{Nothing: busy.Msg}, nil
+			return r.idle(busy.Msg), nil
 		}
 	}
 	entry := HistoryEntry{Start: r.start}
@@ -162,11 +162,11 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 			r.keep()
 		}
 		if turn.Slot.IsZero() {
-			return Report{Nothing: r.nothing(turn)}, nil
+			return r.idle(r.nothing(turn)), nil
 		}
 		if err := r.away(); err != nil && (turn.Late || turn.Retry) {
 			r.wait = sched.OnTime
-			return Report{Nothing: "the run of " + r.day(turn.Slot) + " waits: " + err.Error()}, nil
+			return r.idle("the run of " + r.day(turn.Slot) + " waits: " + err.Error()), nil
 		}
 	}
 	if !turn.Slot.IsZero() {
@@ -182,6 +182,12 @@ func (r *jobRun) away() error {
 		return fmt.Errorf("destination %q is not there", r.job.Options.Dest)
 	}
 	return r.job.destGone(r.book)
+}
+
+// idle is the report of a run that does nothing, and why.
+func (r *jobRun) idle(why string) Report {
+	o := r.job.Options
+	return Report{Job: r.job.ID, Name: o.Name, Source: o.Source, Dest: o.Dest, Start: r.start, End: r.start, Nothing: why}
 }
 
 // nothing says why there is nothing to do.

@@ -89,3 +89,21 @@ func TestPreflightRefuses(t *testing.T) {
 		t.Errorf("left %v, %v, %v, %d entries were added", jobs, broken, err, m.added)
 	}
 }
+
+// A person hears that a job could run; a scheduler is told by the exit status.
+func TestCheckOnTerminal(t *testing.T) {
+	t.Parallel()
+	env, source, dest := memoryEnv(t, &memoryScheduler{name: "cron"})
+	jobs, err := Install(t.Context(), env, InstallOptions{Scheduler: "auto", Jobs: []NewJob{{Options: Options{Source: source, Dest: dest, Name: "a"}, Time: "2:30"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for terminal, want := range map[bool]string{true: "job " + jobs[0].ID + " (a) could run now\n", false: ""} {
+		var b strings.Builder
+		env.terminal, env.Stdout = terminal, &b
+		c := runCommand{Check: true, Job: jobs[0].ID}
+		if err := c.checkJob(t.Context(), env, &invocation{}); err != nil || b.String() != want {
+			t.Errorf("terminal %v: got %q, %v, want %q", terminal, b.String(), err, want)
+		}
+	}
+}

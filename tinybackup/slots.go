@@ -183,3 +183,19 @@ func (j Job) jitter(host string) time.Duration {
 	fmt.Fprintf(h, "%s\x00%s", host, j.ID)
 	return time.Duration(h.Sum64() % uint64(j.Options.Jitter))
 }
+
+// jitterLooks is how many runs are looked at to see whether a jitter fits.
+const jitterLooks = 10
+
+// jitterFits refuses a jitter with which a run could begin after the next slot.
+func jitterFits(jitter time.Duration, runs []time.Time) error {
+	for i := 1; i < len(runs); i++ {
+		if gap := runs[i].Sub(runs[i-1]); jitter >= gap {
+			return &UsageError{
+				Msg:  fmt.Sprintf("--jitter %s is not shorter than the %s from run to run", Duration(jitter), Duration(gap)),
+				Hint: "give less, or another --time",
+			}
+		}
+	}
+	return nil
+}

@@ -42,3 +42,29 @@ func TestInterruptedAfterMissed(t *testing.T) {
 		t.Errorf("got %q, want missed, failed and then ok for one slot", got)
 	}
 }
+
+// A jitter stays within the time to the next run, the shortest there is.
+func TestJitterFits(t *testing.T) {
+	t.Parallel()
+	at := func(hours ...int) (runs []time.Time) {
+		for _, h := range hours {
+			runs = append(runs, time.Date(2026, 11, 21, h, 0, 0, 0, time.UTC))
+		}
+		return runs
+	}
+	for _, c := range []struct {
+		jitter time.Duration
+		runs   []time.Time
+		fits   bool
+	}{
+		{0, at(2, 26, 50), true},
+		{23 * time.Hour, at(2, 26, 50), true},
+		{24 * time.Hour, at(2, 26, 50), false},
+		{2 * time.Hour, at(2, 26, 27), false},
+		{48 * time.Hour, at(2), true}, // it runs once
+	} {
+		if err := jitterFits(c.jitter, c.runs); (err == nil) != c.fits {
+			t.Errorf("jitter %v, runs %v: got %v", c.jitter, c.runs, err)
+		}
+	}
+}

@@ -156,7 +156,7 @@ func (l *look) dest(ctx context.Context, js *JobStatus, book slotBook, source fs
 	case lost && !d.side && s.count == 0:
 		js.problem(StateBroken, mountOr(js.Dest, "if its archives are gone for good: "+rerun(js.ID)),
 			"its destination %s is not what it was: its archives are not there, and no %s", dest, store.SideDir)
-	case lost && s.count == 0:
+	case lost && s.count == 0 && ofSeries(book.Archive, js.Name): // not just called otherwise since
 		js.problem(StateBroken, rerun(js.ID), "its destination %s has none of its archives any more", dest)
 	case s.count > 0:
 		l.newest(ctx, js, d, s, book, source)
@@ -186,6 +186,12 @@ func (l *look) newest(ctx context.Context, js *JobStatus, d *destination, s seri
 		js.problem(StateBroken, mountOr(js.Source, "if it is meant to be empty: "+rerun(js.ID)+" --yes"),
 			"its source %s is empty, and was not in the last backup (%s, %s)", shellQuote(js.Source), plural(m.Entries, "entry", "entries"), Size(m.Raw))
 	}
+}
+
+// ofSeries says whether an archive is one of those called name.
+func ofSeries(archive, name string) bool {
+	n, ok := rotate.ParseName(archive)
+	return ok && n.Series == name
 }
 
 // newer says whether an archive is of the same series as another one, and newer.

@@ -154,7 +154,7 @@ func (j JobStatus) headline() string {
 	if j.OK && j.Why != "" {
 		text += ": " + oneLine(j.Why)
 	}
-	return wrap(text, helpWidth, wrapIndent)
+	return wrap(text, helpWidth-len(wrapIndent), wrapIndent)
 }
 
 // problems are sentences about what is wrong, each with what mends it.
@@ -167,11 +167,11 @@ func (j JobStatus) problems() string {
 }
 
 // text is a problem for a person, in lines of their own: a command stays whole, to
-// be pasted.
+// be pasted. What else could mend it has a line of its own, too.
 func (p Problem) text() string {
-	text := "  " + wrap(oneLine(p.Why), helpWidth-2, wrapIndent) + "\n"
+	text := "  " + wrap(oneLine(p.Why), helpWidth-len(wrapIndent), wrapIndent) + "\n"
 	if p.Mend != "" {
-		text += wrapIndent + "mend it: " + oneLine(p.Mend) + "\n"
+		text += wrapIndent + "mend it: " + strings.ReplaceAll(oneLine(p.Mend), "; if ", ";\n"+wrapIndent+"  if ") + "\n"
 	}
 	return text
 }

@@ -183,6 +183,11 @@ func (l *look) planned(js *JobStatus, j Job, spec *sched.Spec, r runs, turn sche
 		found = false
 	}
 	again := rerun(js.ID)
+	if len(js.Problems) > 0 {
+		// What is in the way comes first: an archive on the mount point of a disk that
+		// is not there would mend nothing.
+		again = ""
+	}
 	onTime := sched.OnTime + time.Duration(j.Options.Jitter)
 	overdue := first.Add(onceOverdue)
 	if second, more := spec.Next(first); more {

@@ -78,7 +78,7 @@ func TestHelpText(t *testing.T) {
 			golden(t, "help-stop.txt", b.String())
 		}
 		for i, line := range bytes.Split(b.Bytes(), []byte("\n")) {
-			if n := len([]rune(string(line))); n > helpWidth+4 { // an example may be longer
+			if n := len([]rune(string(line))); n > helpWidth {
 				t.Errorf("%v: line %d has %d columns: %s", args, i+1, n, line)
 			}
 		}

@@ -84,7 +84,8 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 			env.say("%s job %s, whose file could not be used", verb, j.ID)
 		default:
 			env.say("%s job %s %q: %s -> %s", verb, j.ID, j.Name, oneLine(j.Source), oneLine(j.Dest))
-			env.say("  its archives, its history (%s) and its log (%s) stay", oneLine(j.State), oneLine(j.Log))
+			stay := fmt.Sprintf("its archives, its history (%s) and its log (%s) stay", oneLine(j.State), oneLine(j.Log))
+			env.say("  %s", wrap(stay, helpWidth-len(wrapIndent), wrapIndent))
 		}
 	}
 	if len(done) == 0 {

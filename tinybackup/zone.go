@@ -41,22 +41,43 @@ func machineZone() *time.Location {
 // zoneNamed is the zone that TZ names, as the C library and Go read it: a name, a
 // file, or nothing, which is UTC; also UTC is what neither of them knows.
 func zoneNamed(name string) *time.Location {
+	zone, _ := knownZone(name)
+	return zone
+}
+
+// knownZone also says whether the name is one of a time zone.
+func knownZone(name string) (*time.Location, bool) {
 	if name == "" {
-		return time.UTC
+		return time.UTC, true
 	}
 	if filepath.IsAbs(name) {
 		if _, short, found := strings.Cut(name, zoneinfo); found {
 			name = short
 		} else if data, err := os.ReadFile(name); err == nil {
 			if zone, err := time.LoadLocationFromTZData(name, data); err == nil {
-				return zone
+				return zone, true
 			}
 		}
 	}
 	if zone, err := time.LoadLocation(name); err == nil {
-		return zone
+		return zone, true
 	}
-	return time.UTC
+	return time.UTC, false
+}
+
+// zoneNotes warn of a TZ that is taken for UTC, and was not meant to be.
+func (e Env) zoneNotes() []string {
+	if e.Zone != nil {
+		return nil
+	}
+	return zoneNotes(os.Getenv("TZ"))
+}
+
+func zoneNotes(tz string) []string {
+	if _, known := knownZone(strings.TrimPrefix(tz, ":")); known {
+		return nil
+	}
+	return []string{fmt.Sprintf("TZ is %q, which names no time zone that is known here: the times are those of UTC.", tz)}
 }
 
 // sameZone says whether two zones show the same time all through the two years

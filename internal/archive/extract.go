@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -351,8 +352,12 @@ func (e *extractor) missing() error {
 	for _, path := range ambiguous {
 		e.warn("select", path, fmt.Errorf("there are both %q and %q; both were restored", path, e.top+"/"+path))
 	}
-	if len(e.report.Missing) > 0 {
-		return fmt.Errorf("not in the archive: %q", e.report.Missing)
+	var missing []string
+	for _, path := range e.report.Missing {
+		missing = append(missing, strconv.Quote(path))
+	}
+	if len(missing) > 0 {
+		return errors.New("not in the archive: " + strings.Join(missing, ", "))
 	}
 	return nil
 }
