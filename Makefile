@@ -1,5 +1,6 @@
 # make            bin/tinybackup: one static binary
 # make test       all tests, after installing the tools they need (see testdata/setup.sh)
+# make fuzz       every parser, a minute of random input for each; FUZZTIME=10s
 # make reuse      two thousand random trees, edits, damages and options: does reuse give what reading gives?
 # make check      formatting, vet, staticcheck, man page, all platforms, size
 # make demo       a backup's whole life, in a temporary directory
@@ -25,7 +26,7 @@ STATICCHECK = $(shell command -v staticcheck || echo '$(GO) run honnef.co/go/too
 PLATFORMS   = linux/amd64 linux/arm64 linux/arm/6 linux/arm/7 darwin/amd64 darwin/arm64 freebsd/amd64
 MAX_BYTES   = 15000000
 
-.PHONY: build test reuse check format vet staticcheck man cross size bench demo install clean
+.PHONY: build test fuzz reuse check format vet staticcheck man cross size bench demo install clean
 
 build:
 	$(GOBUILD) -o bin/tinybackup .
@@ -34,6 +35,17 @@ build:
 test:
 	@bash testdata/setup.sh
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./... | $(GO) run testdata/summary.go $(if $(V),-v)
+
+# What is found is in testdata/fuzz of its package, and from then on a part of make test.
+FUZZTIME ?= 60s
+fuzz:
+	@for file in $$(grep -rl '^func Fuzz' --include=*_test.go .); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
+			printf '%-16s ' $$f; \
+			out=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) 2>&1) || { echo "$$out"; exit 1; }; \
+			grep -o 'execs: [0-9]*' <<<"$$out" | tail -1; \
+		done; \
+	done
 
 reuse:
 	$(GO) test -count=1 -timeout 12m -run '^TestReuseIsExact$$' ./internal/archive -sequences $(or $(SEQUENCES),2000)
