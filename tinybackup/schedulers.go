@@ -160,7 +160,7 @@ func chooseScheduler(ctx context.Context, env Env, name string, e sched.Entry) (
 		if err := canExpress(env, s, e); err != nil {
 			return choice{}, &UsageError{
 				Msg:  fmt.Sprintf("time %q: %s", e.Spec.Text, withName(name, err)),
-				Hint: "use --scheduler " + strings.Join(otherSchedulers(env, e), " or "),
+				Hint: "use --scheduler " + otherSchedulers(ctx, env, e),
 			}
 		}
 		if err := s.Check(ctx); err != nil {
@@ -226,13 +226,18 @@ func (e Env) cronZone() *time.Location {
 	return machineZone()
 }
 
-// otherSchedulers are the names of those that can express an entry.
-func otherSchedulers(env Env, e sched.Entry) []string {
+// otherSchedulers names those that can start an entry here, as in "a, b or c". The
+// service always can, once it is started.
+func otherSchedulers(ctx context.Context, env Env, e sched.Entry) string {
 	var names []string
 	for _, s := range env.allSchedulers() {
-		if canExpress(env, s, e) == nil {
+		if canExpress(env, s, e) == nil && s.Check(ctx) == nil && s.Name() != "service" {
 			names = append(names, s.Name())
 		}
 	}
-	return names
+	text := strings.Join(names, ", ")
+	if text != "" {
+		text += " or "
+	}
+	return text + "service"
 }

@@ -136,7 +136,7 @@ var badInputs = []bad{
 	{"impossible day", nil, "install|--time|30 2 31 2 *|{src}|{dst}", 2, "30 2 31 2 *", ""},
 	{"six fields", nil, "install|--time|0 30 2 * * *|{src}|{dst}", 2, "0 30 2 * * *", ""},
 	{"past", nil, "install|--once|--time|3:00pm 27.04.2020|{src}|{dst}", 2, "3:00pm 27.04.2020", ""},
-	{"time that cron cannot express", nil, "install|--scheduler|cron|--time|+7 minutes|{src}|{dst}", 2, "cron", "--scheduler at or service"},
+	{"time that cron cannot express", nil, "install|--scheduler|cron|--time|+7 minutes|{src}|{dst}", 2, "cron", "--scheduler service"},
 	{"unknown scheduler", nil, "install|--scheduler|crno|--time|2:00|{src}|{dst}", 2, "crno", "-"},
 
 	// who starts it

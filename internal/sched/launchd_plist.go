@@ -26,14 +26,14 @@ type interval []struct {
 func intervals(s *Spec, job string, ask bool) ([]interval, error) {
 	fields, fieldsErr := s.cronFields()
 	if fieldsErr != nil {
-		return nil, fieldsErr.of(s, "launchd cannot express it, but service can: ")
+		return nil, fieldsErr.of(s, "launchd cannot express it: ")
 	}
 	var dates [][]int // the columns of each kind of date
 	switch {
 	case !fields.both: // either, which is one after the other
 		dates = [][]int{{monthColumn, dayColumn}, {monthColumn, weekdayColumn}}
 	case fields.sets[dayColumn] != columns[dayColumn].all() && fields.sets[weekdayColumn] != columns[weekdayColumn].all():
-		return nil, wrong("type --scheduler service", "launchd cannot express it, but service can: a day of the month and a weekday at once").of(s, "")
+		return nil, wrong("type --scheduler service", "launchd cannot express it: a day of the month and a weekday at once").of(s, "")
 	default:
 		dates = [][]int{{monthColumn, dayColumn, weekdayColumn}}
 	}
@@ -43,7 +43,7 @@ func intervals(s *Spec, job string, ask bool) ([]interval, error) {
 		for _, column := range append(date, hourColumn, minuteColumn) {
 			list = combine(list, launchdKeys[column], fields.sets[column], columns[column].all())
 			if len(list)+len(all) > maxIntervals {
-				return nil, wrong("type --scheduler service", "launchd cannot express it, but service can: it has more than %d combinations of its fields", maxIntervals).of(s, "")
+				return nil, wrong("type --scheduler service", "launchd cannot express it: it has more than %d combinations of its fields", maxIntervals).of(s, "")
 			}
 		}
 		all = append(all, list...)

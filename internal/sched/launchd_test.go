@@ -72,7 +72,7 @@ func TestLaunchdExpress(t *testing.T) {
 		"30 2 */2 * fri":       "a day of the month and a weekday at once",
 		"*/5 8-18 * * mon-fri": "more than 500 combinations",
 		"*/2 1-12 1-15 1-6 *":  "more than 500 combinations",
-		"+ 7 minutes":          "launchd cannot express it, but service can: every 7 minutes is not",
+		"+ 7 minutes":          "launchd cannot express it: every 7 minutes is not",
 		"15:00":                "",
 	} {
 		err := l.Express(parse(t, when))

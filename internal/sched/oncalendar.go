@@ -25,7 +25,7 @@ func (s *Spec) OnCalendar() ([]string, error) {
 	}
 	fields, err := s.cronFields()
 	if err != nil {
-		return nil, err.of(s, "systemd cannot express it, but at and service can: ")
+		return nil, err.of(s, "systemd cannot express it: ")
 	}
 	events := fields.events(calendarZone(s.Anchor.Location()))
 	return append(events, s.exceptions(fields)...), nil

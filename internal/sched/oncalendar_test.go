@@ -31,9 +31,9 @@ func TestOnCalendar(t *testing.T) {
 		{"Europe/Berlin", "30 2 * * *", false, "*-*-* 02:30:00 Europe/Berlin; 2027-03-28 01:00:00 UTC; 2028-03-26 01:00:00 UTC"},           // skipped in spring
 		{"Europe/Berlin", "*/30 * * * *", false, "*-*-* *:00/30:00 Europe/Berlin; 2027-10-31 01:00,30:00 UTC; 2028-10-29 01:00,30:00 UTC"}, // repeated in autumn
 		{"Asia/Kolkata", "30 2 * * *", false, "*-*-* 02:30:00 Asia/Kolkata"},
-		{"UTC", "+ 7 minutes", false, "error: systemd cannot express it, but at and service can: every 7 minutes is not the same minutes of every hour, nor hours of every day"},
-		{"UTC", "+ 5 days", false, "error: systemd cannot express it, but at and service can: every 5 days are not the same days of every month or week"},
-		{"UTC", "15:00 27.04.2028", false, "error: systemd cannot express it, but at and service can: it would not wait for 2028-04-27 15:00, and run at 2027-04-27 15:00"},
+		{"UTC", "+ 7 minutes", false, "error: systemd cannot express it: every 7 minutes is not the same minutes of every hour, nor hours of every day"},
+		{"UTC", "+ 5 days", false, "error: systemd cannot express it: every 5 days are not the same days of every month or week"},
+		{"UTC", "15:00 27.04.2028", false, "error: systemd cannot express it: it would not wait for 2028-04-27 15:00, and run at 2027-04-27 15:00"},
 	} {
 		anchor := time.Date(2026, 11, 21, 9, 7, 0, 0, loadZone(t, test.zone))
 		spec, err := newSpec(test.text, anchor, test.once)

@@ -15,7 +15,7 @@ import (
 func (s *Spec) Cron() (string, error) {
 	expr, err := s.cronFields()
 	if err != nil {
-		return "", err.of(s, "cron cannot express it, but at and service can: ")
+		return "", err.of(s, "cron cannot express it: ")
 	}
 	return expr.String(), nil
 }

@@ -136,7 +136,7 @@ func TestCronIsTheSame(t *testing.T) {
 		fields, err := s.Cron()
 		if err != nil {
 			var cronErr *Error
-			if !errors.As(err, &cronErr) || cronErr.Hint() == "" || !strings.Contains(err.Error(), "at and service can") {
+			if !errors.As(err, &cronErr) || !strings.Contains(cronErr.Hint(), "--scheduler at or --scheduler service") || !strings.Contains(err.Error(), "cron cannot express it: ") {
 				t.Errorf("Cron of %q: got %v, want an *Error that says who can", text, err)
 			}
 			refused++
