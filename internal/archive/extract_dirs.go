@@ -46,14 +46,14 @@ func (e *extractor) directory(n entryName, h *tar.Header) error {
 func (e *extractor) child(in *dirHandle, name, path string) error {
 	st := e.dirs[path]
 	known := st != nil && st.meta != nil // the archive says it is a directory
-	fi, err := in.root.Lstat(name)
+	fi, err := in.lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !e.finishing:
 		return e.mkdir(in, name, path, known)
 	case err != nil:
 		return err
 	case fi.IsDir():
-		return e.openUp(path, fi, func(mode fs.FileMode) error { return in.root.Chmod(name, mode) })
+		return e.openUp(path, fi, func(mode fs.FileMode) error { return retry(func() error { return in.root.Chmod(name, mode) }) })
 	case known && st.failed:
 		return errSkipped
 	case known && e.opt.Overwrite && !e.finishing:
@@ -76,7 +76,7 @@ func (e *extractor) mkdir(in *dirHandle, name, path string, known bool) error {
 	if known {
 		mode = 0o700 // not for others, until it has its own
 	}
-	err := in.root.Mkdir(name, mode)
+	err := retry(func() error { return in.root.Mkdir(name, mode) })
 	if err == nil {
 		e.state(path).created = true
 	}

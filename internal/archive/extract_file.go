@@ -95,7 +95,7 @@ func (m *maker) fill(f *os.File, path string, meta *entryMeta, data io.Reader) (
 
 // exists tells whether name is to be kept, or can't be replaced.
 func (m *maker) exists(in *dirHandle, name string) (outcome, error) {
-	fi, err := in.root.Lstat(name)
+	fi, err := in.lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return outcomeNone, nil
@@ -130,7 +130,7 @@ func (m *maker) createTemp(in *dirHandle, temp string) (*os.File, error) {
 
 // removeLeftover removes what a killed process left under a temporary name.
 func (m *maker) removeLeftover(in *dirHandle, temp string) error {
-	fi, err := in.root.Lstat(temp)
+	fi, err := in.lstat(temp)
 	if err == nil && fi.Mode().IsRegular() {
 		f, err := in.root.OpenFile(temp, os.O_RDONLY|unix.O_NONBLOCK, 0)
 		if err == nil {
@@ -149,7 +149,7 @@ func (m *maker) removeLeftover(in *dirHandle, temp string) error {
 // symlink makes a symbolic link. Its target is text, and never looked at.
 func (m *maker) symlink(in *dirHandle, name, path string, meta *entryMeta, target string) (outcome, error) {
 	return m.special(in, name, func(temp string) error {
-		if err := in.root.Symlink(target, temp); err != nil {
+		if err := retry(func() error { return in.root.Symlink(target, temp) }); err != nil {
 			return err
 		}
 		return m.applyName(in, temp, path, meta, false)
@@ -169,14 +169,14 @@ func (m *maker) node(in *dirHandle, name, path string, meta *entryMeta, typ uint
 // hardLink makes another name of a file in from.
 func (m *maker) hardLink(in *dirHandle, name, path string, from *dirHandle, old string) (outcome, error) {
 	return m.special(in, name, func(temp string) error {
-		fi, err := from.root.Lstat(old)
+		fi, err := from.lstat(old)
 		if err != nil {
 			return fmt.Errorf("hard link to %q: %w", old, bare(err))
 		}
 		if fi.IsDir() {
 			return fmt.Errorf("hard link to %q, which is a directory", old)
 		}
-		return unix.Linkat(from.fd, old, in.fd, temp, 0)
+		return retry(func() error { return unix.Linkat(from.fd, old, in.fd, temp, 0) })
 	})
 }
 
@@ -205,7 +205,7 @@ func (m *maker) place(in *dirHandle, name string) (outcome, error) {
 	temp := tempName(name)
 	var err error
 	if m.overwrite {
-		err = in.root.Rename(temp, name)
+		err = retry(func() error { return in.root.Rename(temp, name) })
 	} else {
 		err = renameNoReplace(in, temp, name)
 		if errors.Is(err, fs.ErrExist) {
@@ -223,7 +223,7 @@ func (m *maker) place(in *dirHandle, name string) (outcome, error) {
 
 // linkNoReplace is rename without replacing, where the system has no call for it.
 func linkNoReplace(in *dirHandle, temp, name string) error {
-	err := in.root.Link(temp, name)
+	err := retry(func() error { return in.root.Link(temp, name) })
 	if err == nil {
 		return in.root.Remove(temp)
 	}
@@ -231,10 +231,10 @@ func linkNoReplace(in *dirHandle, temp, name string) error {
 		return err
 	}
 	// No hard links here, as on FAT. What is left has a gap in which another process could make the file.
-	if _, err := in.root.Lstat(name); err == nil {
+	if _, err := in.lstat(name); err == nil {
 		return fs.ErrExist
 	}
-	return in.root.Rename(temp, name)
+	return retry(func() error { return in.root.Rename(temp, name) })
 }
 
 // nodeType returns the file type of a node in st_mode.

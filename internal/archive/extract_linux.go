@@ -10,12 +10,12 @@ import (
 
 // mknodAt makes a node; typ is st_mode's type and permissions.
 func mknodAt(in *dirHandle, name string, typ uint32, major, minor int64) error {
-	return unix.Mknodat(in.fd, name, typ, int(unix.Mkdev(uint32(major), uint32(minor))))
+	return retry(func() error { return unix.Mknodat(in.fd, name, typ, int(unix.Mkdev(uint32(major), uint32(minor)))) })
 }
 
 // renameNoReplace gives temp the name name, unless that exists.
 func renameNoReplace(in *dirHandle, temp, name string) error {
-	err := unix.Renameat2(in.fd, temp, in.fd, name, unix.RENAME_NOREPLACE)
+	err := retry(func() error { return unix.Renameat2(in.fd, temp, in.fd, name, unix.RENAME_NOREPLACE) })
 	// rename(2): EINVAL from file systems that do not know the flag, ENOSYS from kernels that do not.
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
 		return linkNoReplace(in, temp, name)
@@ -25,7 +25,7 @@ func renameNoReplace(in *dirHandle, temp, name string) error {
 
 // syncFS writes the file system that f is on to the disk.
 func syncFS(f *os.File) error {
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
+	if err := retry(func() error { return unix.Syncfs(int(f.Fd())) }); err != nil {
 		return fmt.Errorf("sync %q: %w", f.Name(), err)
 	}
 	return nil

@@ -68,7 +68,7 @@ func fileMeta(f *FileMeta) *entryMeta {
 
 // sameFile tells whether what exists is what the archive holds, as far as size and time say.
 func sameFile(in *dirHandle, name string, h *tar.Header) bool {
-	fi, err := in.root.Lstat(name)
+	fi, err := in.lstat(name)
 	return err == nil && fi.Mode().IsRegular() && fi.Size() == h.Size && fi.ModTime().Equal(h.ModTime)
 }
 
@@ -80,7 +80,7 @@ func (m *maker) applyFile(f *os.File, path string, meta *entryMeta) error {
 	if err != nil {
 		return err
 	}
-	return m.soften("chmod", path, unix.Fchmod(int(f.Fd()), mode))
+	return m.soften("chmod", path, retry(func() error { return unix.Fchmod(int(f.Fd()), mode) }))
 }
 
 // applyDir sets all properties of a directory.
@@ -94,20 +94,20 @@ func (m *maker) applyDir(d *dirHandle, path string, meta *entryMeta) error {
 	if err := m.setTimes(d, ".", path, meta); err != nil {
 		return err
 	}
-	return m.soften("chmod", path, unix.Fchmod(d.fd, meta.mode))
+	return m.soften("chmod", path, retry(func() error { return unix.Fchmod(d.fd, meta.mode) }))
 }
 
 // applyName sets the properties of what can't be opened: a symbolic link, a FIFO, a device node.
 func (m *maker) applyName(in *dirHandle, name, path string, meta *entryMeta, chmod bool) error {
-	lstat := func() (fs.FileInfo, error) { return in.root.Lstat(name) }
-	mode := m.chown(path, meta, func(uid, gid int) error { return in.root.Lchown(name, uid, gid) }, lstat)
+	lstat := func() (fs.FileInfo, error) { return in.lstat(name) }
+	mode := m.chown(path, meta, func(uid, gid int) error { return retry(func() error { return in.root.Lchown(name, uid, gid) }) }, lstat)
 	err := m.setXattrs(path, meta, func(attr, value string) error { return setxattrAt(in, name, attr, []byte(value)) })
 	if err != nil {
 		return err
 	}
 	if chmod {
 		// os.Root follows a link, but this is a name that we made a moment ago.
-		if err := m.soften("chmod", path, in.root.Chmod(name, goMode(mode))); err != nil {
+		if err := m.soften("chmod", path, retry(func() error { return in.root.Chmod(name, goMode(mode)) })); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (m *maker) setTimes(in *dirHandle, name, path string, meta *entryMeta) erro
 		m.warn("set times of", path, fmt.Errorf("%v: %w", meta.mtime.UTC(), err))
 		return nil
 	}
-	return m.soften("set times of", path, unix.UtimesNanoAt(in.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
+	return m.soften("set times of", path, retry(func() error { return unix.UtimesNanoAt(in.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW) }))
 }
 
 // soften makes a warning of an error, unless it is one that ends the extraction.

@@ -33,9 +33,28 @@ func (d *dirHandle) close() {
 	d.root.Close()
 }
 
+// lstat looks at name in d, and not behind a symbolic link.
+func (d *dirHandle) lstat(name string) (info fs.FileInfo, err error) {
+	err = retry(func() error {
+		info, err = d.root.Lstat(name)
+		return err
+	})
+	return info, err
+}
+
+// retry repeats a call that a signal interrupted; the Go runtime sends itself some, and network and FUSE file systems
+// let them through.
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
 // open returns the directory name in d. It does not follow a symbolic link.
 func (d *dirHandle) open(name string) (*dirHandle, error) {
-	want, err := d.root.Lstat(name)
+	want, err := d.lstat(name)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +191,7 @@ func (t *dirTree) openApart(parts []string) (*dirHandle, error) {
 	}
 	in, err := openHandle(root)
 	for i := 0; i < len(parts) && err == nil; i++ {
-		fi, lerr := in.root.Lstat(parts[i])
+		fi, lerr := in.lstat(parts[i])
 		if lerr == nil && fi.Mode()&fs.ModeSymlink != 0 {
 			err = &behindLinkError{strings.Join(parts[:i+1], "/")}
 			in.close()
