@@ -58,7 +58,14 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
+	defer func() {
+		switch cerr := p.Close(); {
+		case err == nil && cerr != nil: // the archive is stored, as a link
+			r.warn.addf("%v", cerr)
+		default:
+			err = errors.Join(err, cerr)
+		}
+	}()
 
 	opt := archive.Options{
 		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.store.ShareUnit(ctx),

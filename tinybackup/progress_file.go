@@ -70,10 +70,14 @@ func writeProgress(path string, p RunProgress) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
-		return err
+	err = os.WriteFile(path+".new", append(data, '\n'), 0o600)
+	if err == nil {
+		err = os.Rename(path+".new", path)
 	}
-	return os.Rename(path+".new", path)
+	if err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(path+".new")))
+	}
+	return nil
 }
 
 // progress is how far the run is that has the job's lock, by its process id. What

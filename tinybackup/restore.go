@@ -71,6 +71,9 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 	if n := r.WarningCount - int64(len(r.Warnings)); n > 0 {
 		env.Log.Warn(fmt.Sprintf("and %d more", n))
 	}
+	if a.doubt != nil { // which openArchive has told of
+		r.Warnings, r.WarningCount = append(r.Warnings, a.doubtText()), r.WarningCount+1
+	}
 	return r, err
 }
 
@@ -89,7 +92,7 @@ func openArchive(ctx context.Context, env Env, from, name string, at time.Time) 
 		return opened{}, err
 	}
 	if p.doubt != nil {
-		env.Log.Warn("the manifest is not used: " + p.doubt.Error())
+		env.Log.Warn(p.doubtText())
 	}
 	src, err := p.store.Open(ctx, p.Name)
 	if err != nil {
@@ -107,6 +110,9 @@ func openArchive(ctx context.Context, env Env, from, name string, at time.Time) 
 	}
 	return a, nil
 }
+
+// doubtText says that the manifest cannot be used, and why.
+func (p picked) doubtText() string { return "the manifest is not used: " + p.doubt.Error() }
 
 // stream reads all of the archive. With a manifest, on all cores, and no byte
 // of a damaged frame comes out.
