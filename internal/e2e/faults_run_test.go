@@ -116,34 +116,17 @@ func TestKilledAnywhere(t *testing.T) {
 func TestErrorsAnywhere(t *testing.T) {
 	inside(t)
 	t.Parallel()
-	type fault struct{ call, choice int }
 	for _, c := range runLabs {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := c.make(t)
-			var all []fault
-			for _, call := range l.run(asItIs).Calls {
-				for i := range errorsOf(call) {
-					all = append(all, fault{call.N, i})
-				}
-			}
-			for _, f := range some(t, all, 25) {
-				var a faults.Action
-				o := l.run(func(c faults.Call) faults.Action {
-					if c.N == f.call {
-						can := errorsOf(c) // goroutines take turns: it may be another call than before
-						a = can[f.choice%len(can)]
-						return a
-					}
-					return faults.Action{}
-				})
-				tally("errors injected", 1)
+			l.eachError(some(t, errorsIn(l.run(asItIs).Calls), 25), func(o faults.Outcome, f fault, a faults.Action) {
 				err := l.afterRun(o)
 				if (a == faults.Fail(syscall.EINTR) || a == faults.Short) && o.Code != 0 {
 					err = errors.Join(err, fmt.Errorf("exit %d, want no notice of it: %s", o.Code, o.Stderr))
 				}
 				l.wrong(l.where(o, f.call, a), err, l.nextRun())
-			}
+			})
 		})
 	}
 }

@@ -251,6 +251,37 @@ func errorsOf(c faults.Call) []faults.Action {
 	return actions
 }
 
+// A fault is one of the errors that a call can have.
+type fault struct{ call, choice int }
+
+// errorsIn are all errors that calls can have.
+func errorsIn(calls []faults.Call) (all []fault) {
+	for _, c := range calls {
+		for i := range errorsOf(c) {
+			all = append(all, fault{c.N, i})
+		}
+	}
+	return all
+}
+
+// eachError runs the command with each of the faults, and has the outcome looked at.
+func (l *lab) eachError(all []fault, look func(o faults.Outcome, f fault, a faults.Action)) {
+	l.t.Helper()
+	for _, f := range all {
+		var a faults.Action
+		o := l.run(func(c faults.Call) faults.Action {
+			if c.N == f.call {
+				can := errorsOf(c) // threads take turns: it may be another call than before
+				a = can[f.choice%len(can)]
+				return a
+			}
+			return faults.Action{}
+		})
+		tally("errors injected", 1)
+		look(o, f, a)
+	}
+}
+
 // names are the keys of a map, sorted.
 func names[V any](m map[string]V) []string {
 	var all []string
