@@ -34,6 +34,7 @@ type lab struct {
 	complete  map[string]bool   // archives that were unpacked and compared, by SHA-256: as the source is
 	trees     map[string]node   // of the source
 	unpackDir string
+	spool     string // of cron and at, if the command has to do with them; it goes back to its beginning, too
 }
 
 // newLab is a lab with a source.
@@ -59,6 +60,9 @@ func newLab(t *testing.T) *lab {
 func (l *lab) save() {
 	l.t.Helper()
 	tool(l.t, "cp", "-a", l.dir, l.saved)
+	if l.spool != "" {
+		tool(l.t, "cp", "-a", l.spool, l.saved+".spool")
+	}
 	l.trees = tree(l.t, l.source)
 	l.begun = l.archives()
 }
@@ -68,6 +72,9 @@ func (l *lab) save() {
 func (l *lab) reset() {
 	l.t.Helper()
 	tool(l.t, "sh", "-ec", `find "$1" -mindepth 1 -depth ! -path "$1/dst" ! -path "$1/tb" ! -name lost+found -delete; cp -a "$2/." "$1"`, "sh", l.dir, l.saved)
+	if l.spool != "" {
+		tool(l.t, "sh", "-ec", `find "$1" -mindepth 1 -delete; cp -a "$2/." "$1"`, "sh", l.spool, l.saved+".spool")
+	}
 }
 
 // run runs the command from the beginning on, with decide.
@@ -79,7 +86,11 @@ func (l *lab) run(decide func(faults.Call) faults.Action) faults.Outcome {
 
 func (l *lab) trace(decide func(faults.Call) faults.Action) faults.Outcome {
 	l.t.Helper()
-	o, err := faults.Run(l.p.command(l.args...), []string{l.dir, l.source}, decide)
+	dirs := []string{l.dir, l.source}
+	if l.spool != "" {
+		dirs = append(dirs, l.spool)
+	}
+	o, err := faults.Run(l.p.command(l.args...), dirs, decide)
 	if err != nil {
 		l.t.Fatal(err)
 	}
