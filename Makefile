@@ -1,5 +1,6 @@
 # make            bin/tinybackup: one static binary
 # make test       all tests, after installing the tools they need (see testdata/setup.sh)
+# make torture    faults at every system call, power cuts, damage: half an hour, and the figures of it
 # make fuzz       every parser, a minute of random input for each; FUZZTIME=10s
 # make reuse      two thousand random trees, edits, damages and options: does reuse give what reading gives?
 # make check      formatting, vet, staticcheck, man page, all platforms, size
@@ -26,7 +27,7 @@ STATICCHECK = $(shell command -v staticcheck || echo '$(GO) run honnef.co/go/too
 PLATFORMS   = linux/amd64 linux/arm64 linux/arm/6 linux/arm/7 darwin/amd64 darwin/arm64 freebsd/amd64
 MAX_BYTES   = 15000000
 
-.PHONY: build test fuzz reuse check format vet staticcheck man cross size bench demo install clean
+.PHONY: build test torture fuzz reuse check format vet staticcheck man cross size bench demo install clean
 
 build:
 	$(GOBUILD) -o bin/tinybackup .
@@ -35,6 +36,11 @@ build:
 test:
 	@bash testdata/setup.sh
 	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./... | $(GO) run testdata/summary.go $(if $(V),-v)
+
+# What the tests break here and there is broken everywhere. The figures are those of internal/e2e.
+torture:
+	@bash testdata/setup.sh
+	TINYBACKUP_TORTURE=1 $(GO) test -count=1 -timeout 90m -v $(if $(TORTURE),-run '$(TORTURE)') ./... | grep -E '^ *[0-9]+  |^(ok|FAIL|panic)|--- FAIL|_test\.go:'
 
 # What is found is in testdata/fuzz of its package, and from then on a part of make test.
 FUZZTIME ?= 60s

@@ -183,7 +183,9 @@ func (l *lab) left() []string {
 func (l *lab) wrong(where string, errs ...error) {
 	l.t.Helper()
 	if err := errors.Join(errs...); err != nil {
-		tally("lost", 1)
+		figures.Lock()
+		figures.lost++
+		figures.Unlock()
 		l.t.Errorf("%s: %v", where, err)
 	}
 }

@@ -18,6 +18,7 @@ var figures struct {
 	sync.Mutex
 	order  []string
 	counts map[string]int
+	lost   int // how often something was not as it was promised
 }
 
 // tally adds to a figure, such as "kills".
@@ -43,6 +44,7 @@ func printFigures(w io.Writer) {
 	for _, what := range figures.order {
 		fmt.Fprintf(w, "%8d  %s\n", figures.counts[what], what)
 	}
+	fmt.Fprintf(w, "%8d  lost\n", figures.lost)
 }
 
 // some takes about n of all things, at equal distances from a random start; for
