@@ -62,16 +62,14 @@ func (p *InstalledJob) writeFile(dirs Dirs) error {
 		return err
 	}
 	isNew := err != nil
-	if err := p.job.Write(dirs); err != nil {
-		return err
-	}
+	// Before: Write may fail when the file is there already.
 	p.undo = append(p.undo, func(context.Context) error {
 		if isNew {
-			return removeWhole(p.job.Path)
+			return ignoreMissing(removeWhole(p.job.Path))
 		}
 		return writeWhole(p.job.Path, before)
 	})
-	return nil
+	return p.job.Write(dirs)
 }
 
 // A hadEntry is an entry of the job before the update, whole enough to be added

@@ -2,7 +2,9 @@ package tinybackup
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,9 +14,15 @@ import (
 // and its places. It refuses jobs whose archives would be taken for those of
 // another one.
 func settle(env Env, plans []*InstalledJob) error {
-	jobs, _, err := Jobs(env.Dirs)
+	jobs, broken, err := Jobs(env.Dirs)
 	if err != nil {
 		return err
+	}
+	for _, b := range broken {
+		// It may be the same job, which must not be there twice.
+		if errors.As(b.Err, new(*fs.PathError)) {
+			return b.Err
+		}
 	}
 	for i, p := range plans {
 		if err := p.settle(env, jobs); err != nil {
