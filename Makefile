@@ -41,6 +41,7 @@ test:
 torture:
 	@bash testdata/setup.sh
 	TINYBACKUP_TORTURE=1 $(GO) test -count=1 -timeout 90m -v $(if $(TORTURE),-run '$(TORTURE)') ./... | grep -E '^ *[0-9]+  |^(ok|FAIL|panic)|--- FAIL|_test\.go:'
+	@$(MAKE) --no-print-directory fuzz
 
 # What is found is in testdata/fuzz of its package, and from then on a part of make test.
 FUZZTIME ?= 60s
