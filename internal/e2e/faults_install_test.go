@@ -103,7 +103,14 @@ func (l *installLab) entries() (files, entries int, err error) {
 	if got := others.String(); got != foreign+"\n" {
 		err = fmt.Errorf("other lines of the crontab: %q", got)
 	}
-	return len(ini), entries + len(waiting(l.t)), err
+	for _, job := range waiting(l.t) {
+		number, _, _ := strings.Cut(job, "\t")
+		text, _ := exec.Command("at", "-c", number).Output()
+		if strings.Contains(string(text), l.p.dir()) { // else at was killed before it wrote the job
+			entries++
+		}
+	}
+	return len(ini), entries, err
 }
 
 // mends is what is wrong after repair, after the command once more, and when all jobs

@@ -76,7 +76,8 @@ func (d *medium) each(do func(fd int) error) {
 // powerOn gives the power back.
 func (d *medium) powerOn() {
 	d.t.Helper()
-	check(d.t, unix.Unmount(d.dir, 0))
+	// What other tests start has our descriptors for a moment, until it is another program.
+	waitFor(d.t, hangs, "unmount of "+d.dir, func() bool { return unix.Unmount(d.dir, 0) == nil })
 	tool(d.t, "mount", "-o", d.options, d.image, d.dir)
 	d.down = false
 }
