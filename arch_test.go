@@ -50,6 +50,8 @@ func allowed(from, to string) bool {
 		return strings.HasPrefix(to, "internal/") && !within(to, "internal/e2e")
 	case "internal/archive":
 		return to == "internal/source"
+	case "internal/source":
+		return to == "internal/source/blockmap"
 	case "internal/e2e":
 		return to == "internal/e2e/faults"
 	}
@@ -188,6 +190,8 @@ func TestArrow(t *testing.T) {
 		{dir: "internal/e2e", path: "tinybackup/internal/store", test: true, bad: true},
 		{dir: "internal/archive", path: "tinybackup/internal/source"},
 		{dir: "internal/source", path: "tinybackup/internal/archive", bad: true},
+		{dir: "internal/source", path: "tinybackup/internal/source/blockmap"},
+		{dir: "internal/source/blockmap", path: "tinybackup/internal/source", bad: true},
 		{dir: "internal/store", path: "tinybackup/internal/rotate", bad: true},
 		{dir: "internal/store", path: "tinybackup/internal/rotate", bad: true, test: true},
 		{dir: "internal/store", path: "tinybackup/internal/store", test: true},

@@ -24,6 +24,8 @@ systemd-analyze  systemd
 unshare          util-linux
 losetup          mount
 mkfs.ext4        e2fsprogs
+mkfs.fat         dosfstools
+mcopy            mtools
 mkfs.xfs         xfsprogs
 mkfs.btrfs       btrfs-progs
 setfacl          acl

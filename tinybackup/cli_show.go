@@ -147,12 +147,18 @@ func (r Report) print(env Env) error {
 	env.say("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed",
 		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
 		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed))
+	for _, p := range r.Parts {
+		env.say("%s", oneLine(p.String()))
+	}
 	return nil
 }
 
 // printPlan says what a run would do.
 func (r Report) printPlan(env Env) error {
 	fmt.Fprintf(env.Stdout, "would read    %s: %s, %s\n", oneLine(r.Source), plural(r.Entries, "entry", "entries"), Size(r.Read))
+	for _, p := range r.Parts {
+		fmt.Fprintf(env.Stdout, "              %s\n", oneLine(p.String()))
+	}
 	fmt.Fprintf(env.Stdout, "would write   %s\n", oneLine(filepath.Join(r.Dest, r.Archive)))
 	for _, name := range r.Removed {
 		fmt.Fprintf(env.Stdout, "would remove  %s\n", oneLine(filepath.Join(r.Dest, name)))

@@ -59,6 +59,9 @@ type Options struct {
 	// BlockSize is the size in bytes of the pieces that devices and large files
 	// are cut into. Zero: what suits the codec.
 	BlockSize Size `long:"block-size" value-name:"SIZE" description:"size of the pieces of devices and large files (default: what suits the codec)"`
+	// AllBlocks reads the blocks of a device that its file systems call free, too.
+	// Otherwise they are zeros in the image.
+	AllBlocks bool `long:"all-blocks" description:"read a device's free blocks, too, instead of storing zeros"`
 	// Live images a device although it is mounted for writing.
 	Live bool `long:"live" description:"image a device although it is mounted for writing"`
 

@@ -23,9 +23,13 @@ func (r *run) plan(ctx context.Context) error {
 		r.report.Read += s.Len
 		s.Done()
 	}
+	raw := r.report.Read
+	for _, p := range r.report.Parts {
+		r.report.Read -= p.Free
+	}
 	name := r.newName()
 	r.report.Archive = name.String()
-	r.manifest = &archive.Manifest{Kind: string(r.source.Kind), Entries: r.report.Entries, Raw: r.report.Read}
+	r.manifest = &archive.Manifest{Kind: string(r.source.Kind), Entries: r.report.Entries, Raw: raw}
 	if err := r.checkEmpty(); err != nil {
 		return err
 	}

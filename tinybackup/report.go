@@ -31,6 +31,8 @@ type Report struct {
 	Written int64     `json:"written"` // size of the archive
 	Entries int64     `json:"entries"` // files, directories and so on
 
+	Parts []Part `json:"parts,omitempty"` // of a device: what of it was not read, as it is free
+
 	Warnings     []string `json:"warnings,omitempty"` // the first of them
 	WarningCount int      `json:"warning_count"`
 	Incomplete   bool     `json:"incomplete,omitempty"` // something could not be read

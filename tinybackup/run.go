@@ -84,10 +84,14 @@ func (r *run) do(ctx context.Context) (err error) {
 		}
 	}
 	r.report.Kind = string(r.source.Kind)
+	r.report.Parts = partsOf(r.source)
 	if r.DryRun {
 		return r.plan(ctx)
 	}
 	r.Log.Info("backup begins", "source", r.Source, "dest", r.Dest, "name", r.Name)
+	for _, p := range r.report.Parts {
+		r.Log.Info(p.String())
+	}
 	if err := r.makeArchive(ctx); err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (r *run) openSource() (*source.Source, error) {
 	}
 	src, err := source.Open(r.Source, source.Options{
 		Excludes: excludes, ExcludeCaches: r.ExcludeCaches, OneFileSystem: r.OneFileSystem,
-		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, Warn: r.warn.add,
+		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, AllBlocks: r.AllBlocks, Warn: r.warn.add,
 	})
 	if errors.Is(err, source.ErrInUse) {
 		return nil, &HintError{

@@ -15,6 +15,9 @@ import (
 // make finds the frame in the previous archive, or reads and compresses it.
 func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 	key := w.keys.key(t.plan)
+	if w.src.Kind == source.Device {
+		key = [32]byte{} // nothing but its bytes says whether it has changed
+	}
 	if path, ok := t.plan.first(); ok && w.tar != nil {
 		t.frame.First = w.tar.name(path)
 	}
@@ -24,6 +27,9 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 			return w.reuse(t, i, key)
 		}
 	}
+	if made, err := w.makeHole(ctx, c, t, key); made || err != nil {
+		return err
+	}
 	rawp := getBuffer(&w.raws, int(max(w.FrameSize*9/8, t.plan.size*4/3))) // that it need not grow
 	defer w.raws.Put(rawp)
 	raw, doubtful, err := w.appendPlan((*rawp)[:0], t)
@@ -31,7 +37,7 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 	if err != nil {
 		return err
 	}
-	if doubtful || w.src.Kind == source.Device {
+	if doubtful {
 		key = [32]byte{} // nothing is to find it by what it should have held
 	}
 	t.read = true
@@ -141,42 +147,4 @@ func decodesTo(codec string, frame, raw []byte) error {
 			return noEOF(err)
 		}
 	}
-}
-
-// zeroFrames keeps the frame that a run of zeros became: holes and free space
-// are many frames of the same zeros, and compressing them is most of the work.
-type zeroFrames struct {
-	mu     sync.Mutex
-	length int
-	frame  []byte
-}
-
-func (z *zeroFrames) appendFrame(ctx context.Context, c compressor, dst, raw []byte) ([]byte, error) {
-	if !allZero(raw) {
-		return c.appendFrame(ctx, dst, raw)
-	}
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.frame == nil || z.length != len(raw) {
-		frame, err := c.appendFrame(ctx, nil, raw)
-		if err != nil {
-			return dst, err
-		}
-		z.length, z.frame = len(raw), frame
-	}
-	return append(dst, z.frame...), nil
-}
-
-// zeroBlock is compared against: bytes.Equal is some ten times as fast as a loop.
-var zeroBlock = make([]byte, 64<<10)
-
-func allZero(b []byte) bool {
-	for len(b) > 0 {
-		n := min(len(b), len(zeroBlock))
-		if !bytes.Equal(b[:n], zeroBlock[:n]) {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
 }

@@ -112,6 +112,7 @@ type writer struct {
 	raws     sync.Pool // *[]byte, for what is not compressed yet
 	outs     sync.Pool // *[]byte, for what is
 	zeros    zeroFrames
+	holes    holeFrame
 
 	result   Result
 	diverged atomic.Bool // something differs from the previous archive: what is copied may be loaded ahead

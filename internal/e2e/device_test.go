@@ -44,8 +44,8 @@ func ext4(t *testing.T, size int64, fill func(mnt string)) (device string) {
 	return device
 }
 
-// TestDevice images a loop device with an ext4, and gets it back to the byte, with
-// tinybackup and with the codec's own tool.
+// TestDevice images all of a loop device with an ext4, and gets it back to the byte,
+// with tinybackup and with the codec's own tool.
 func TestDevice(t *testing.T) {
 	inside(t)
 	need(t, "zstd", "xz", "gzip", "cmp", "e2fsck")
@@ -60,7 +60,7 @@ func TestDevice(t *testing.T) {
 		t.Run(c.option, func(t *testing.T) {
 			p := newProgram(t)
 			dest := newDir(t)
-			p.exits(t, 0, "run", "--name", "card", "--compress", c.option, device, dest)
+			p.exits(t, 0, "run", "--all-blocks", "--name", "card", "--compress", c.option, device, dest)
 			archive := newest(t, dest)
 			if got := stamp.FindStringSubmatch(filepath.Base(archive)); got[1] != "card" || got[3] != ".img"+c.suffix {
 				t.Errorf("name: got %q, want card-TIME.img%s", filepath.Base(archive), c.suffix)
@@ -95,7 +95,7 @@ func TestDeviceToDevice(t *testing.T) {
 	p := newProgram(t)
 	dir := newDir(t)
 	dest := mkdir(t, dir, "dst")
-	p.exits(t, 0, "run", "--name", "card", device, dest)
+	p.exits(t, 0, "run", "--all-blocks", "--name", "card", device, dest)
 	check(t, os.WriteFile(filepath.Join(dir, "old.img"), noise(24<<20, 5), 0o600))
 	other := loop(t, filepath.Join(dir, "old.img"))
 	tool(t, "sh", "-ec", `zstd -qdc "$1" | dd of="$2" bs=4M iflag=fullblock conv=fsync status=none`, "sh", newest(t, dest), other)

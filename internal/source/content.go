@@ -34,7 +34,7 @@ type Content struct {
 func (e *Entry) Content() (*Content, error) {
 	e.once.Do(func() {
 		if e.src.device != nil {
-			e.content = &Content{Stat: e.Stat, Size: e.Size, fd: int(e.src.device.Fd()), entry: e}
+			e.content = &Content{Stat: e.Stat, Size: e.Size, Extents: e.src.used, fd: int(e.src.device.Fd()), entry: e}
 			return
 		}
 		e.content, e.openErr = e.open()

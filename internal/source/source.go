@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"tinybackup/internal/source/blockmap"
 )
 
 // Kind says what a source is; the values are those of archive names.
@@ -33,6 +35,7 @@ type Options struct {
 	Skip          []ID          // left out with a note: the destination, our own log
 	PieceSize     int64         // bytes; larger files and devices are cut at its multiples
 	Live          bool          // read a device although it is in use
+	AllBlocks     bool          // read a device's free blocks, too, instead of taking them for zeros
 	Warn          func(Warning) // told of each problem, from any goroutine
 }
 
@@ -48,6 +51,8 @@ type Source struct {
 	root   *dir     // the directory, or the one that holds the file
 	top    Stat     // of the source itself
 	device *os.File // of a device
+	used   []Extent // of a device: what is to be read; nil: all of it
+	parts  []blockmap.Part
 }
 
 // Open opens the source at path: a directory, a regular file or a block device.
@@ -105,6 +110,7 @@ func (s *Source) openFile() error {
 // it so keeps it from being mounted until Close.
 func (s *Source) openDevice() error {
 	f, err := os.OpenFile(s.Path, os.O_RDONLY|unix.O_EXCL, 0)
+	exclusive := err == nil
 	if errors.Is(err, unix.EBUSY) {
 		if !s.opt.Live {
 			return &os.PathError{Op: "open", Path: s.Path, Err: ErrInUse}
@@ -129,9 +135,12 @@ func (s *Source) openDevice() error {
 		f.Close()
 		return err
 	}
-	flushDevice(f)
+	flushErr := flushDevice(f)
 	s.top.Size = s.Size
 	s.device = f
+	if exclusive && !s.opt.AllBlocks {
+		s.findUsed(flushErr)
+	}
 	return nil
 }
 

@@ -69,8 +69,14 @@ func deviceSize(f *os.File) (int64, error) {
 // flushDevice drops the kernel's cache of a block device: while a partition of
 // a disk is mounted, what an earlier read left in the disk's cache stays there,
 // and is not what the disk holds by now.
-func flushDevice(f *os.File) {
-	// ioctl_list(2) BLKFLSBUF; needs CAP_SYS_ADMIN, without which nothing is lost
-	// but this.
-	_ = unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)
+func flushDevice(f *os.File) error {
+	// ioctl_list(2) BLKFLSBUF; needs CAP_SYS_ADMIN.
+	return unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)
+}
+
+// sectorSize is the size of a device's sectors as partition tables count them,
+// in bytes.
+func sectorSize(f *os.File) (int64, error) {
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET)
+	return int64(n), err
 }

@@ -2,7 +2,10 @@
 
 package source
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 const openNoAtime = 0
 
@@ -15,4 +18,6 @@ func cached(fd int, off int64) bool { return true }
 
 func deviceSize(f *os.File) (int64, error) { return f.Seek(0, 2) }
 
-func flushDevice(f *os.File) {}
+func flushDevice(f *os.File) error { return errors.ErrUnsupported }
+
+func sectorSize(f *os.File) (int64, error) { return 0, errors.ErrUnsupported }
