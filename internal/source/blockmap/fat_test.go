@@ -32,7 +32,7 @@ var fatVariants = []struct {
 	{name: "FAT16-32k", mib: 300, args: "-F 16 -s 64"},
 	{name: "FAT16-label", mib: 20, args: "-F 16 -s 4 -n BOOTFS"},
 	{name: "FAT12", mib: 14, args: "-F 12 -s 8", whole: "FAT12"},
-	{name: "FAT32-small", mib: 20, args: "-F 32 -s 1", whole: "number of clusters"},
+	{name: "FAT32-small", mib: 20, args: "-F 32 -s 1", whole: "kind of FAT32"},
 	{name: "FAT16-one-table", mib: 20, args: "-F 16 -s 4 -f 1", whole: "two tables"},
 	{name: "FAT16-root", mib: 20, args: "-F 16 -s 4 -r 1024", whole: "unknown kind"},
 }

@@ -1,0 +1,135 @@
+//go:build linux
+
+package blockmap
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// padded is an image that goes on with zeros up to its size.
+type padded struct {
+	*bytes.Reader
+	size int64
+}
+
+func (p padded) ReadAt(b []byte, off int64) (int, error) {
+	if off < 0 || off >= p.size {
+		return 0, io.EOF
+	}
+	n := min(int64(len(b)), p.size-off)
+	clear(b[:n])
+	if off < p.Size() {
+		if _, err := p.Reader.ReadAt(b[:n], off); err != nil && err != io.EOF {
+			return 0, err
+		}
+	}
+	if n < int64(len(b)) {
+		return int(n), io.EOF
+	}
+	return int(n), nil
+}
+
+// mostMemory is what finding may allocate in all, in bytes, whatever a disk says.
+const mostMemory = 256 << 20
+
+// fuzz holds that no disk makes Find panic, name what is not there or take too
+// much memory.
+func fuzz(t *testing.T, data []byte, more uint32) {
+	size := int64(len(data)) + int64(more)*512
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	m := Find(padded{bytes.NewReader(data), size}, size, 512)
+	runtime.ReadMemStats(&after)
+	checkOrder(t, m, size)
+	if used := after.TotalAlloc - before.TotalAlloc; used > mostMemory {
+		t.Errorf("it took %d bytes of memory", used)
+	}
+}
+
+// seed adds a small image, whole or without the part that is like the rest.
+func seed(f *testing.F, image string, most int) {
+	f.Helper()
+	data, err := os.ReadFile(image)
+	check(f, err)
+	size := len(data)
+	data = data[:min(size, most)]
+	f.Add(data, uint32((size-len(data))/512))
+	f.Add(data, uint32(1<<31))
+}
+
+func FuzzExt(f *testing.F) {
+	need(f, "mke2fs")
+	dir := f.TempDir()
+	for name, args := range map[string][]string{
+		"2": {"-t", "ext2", "-b", "1024"},
+		"3": {"-t", "ext3", "-b", "1024", "-g", "256"},
+		"4": {"-t", "ext4", "-b", "1024", "-O", "^resize_inode"},
+		"m": {"-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode,^metadata_csum", "-g", "256"},
+	} {
+		image := filepath.Join(dir, name)
+		garbage(f, image, 2<<20, 0)
+		run(f, "mke2fs", append(append([]string{"-q", "-F"}, args...), image)...)
+		seed(f, image, 512<<10)
+	}
+	f.Fuzz(fuzz)
+}
+
+func FuzzFAT(f *testing.F) {
+	need(f, "mkfs.fat")
+	dir := f.TempDir()
+	for name, args := range map[string][]string{
+		"16": {"-F", "16", "-s", "1", "-a"},
+		"32": {"-F", "32", "-s", "1"},
+	} {
+		image := filepath.Join(dir, name)
+		garbage(f, image, 40<<20, 0)
+		if name == "16" {
+			garbage(f, image, 4<<20, 0)
+		}
+		run(f, "mkfs.fat", append(args, image)...)
+		seed(f, image, 1<<20)
+	}
+	f.Fuzz(fuzz)
+}
+
+func FuzzTable(f *testing.F) {
+	d := make([]byte, 256<<10)
+	writeGPT(d, 512, gptPart{64, 100}, gptPart{200, 300})
+	f.Add(d, uint32(0))
+	d = make([]byte, 64<<10)
+	copy(d[446:], mbrBytes(mbrEntry{kind: 0x83, start: 64, count: 32}, mbrEntry{kind: 5, start: 96, count: 2}))
+	f.Add(d, uint32(100))
+	f.Fuzz(fuzz)
+}
+
+// TestHostile gives numbers that would take all memory, or overflow, if they were
+// believed.
+func TestHostile(t *testing.T) {
+	need(t, "mke2fs", "mkfs.fat")
+	small := smallExt(t)
+	for off := 0; off < 0x180; off += 4 {
+		for _, n := range []uint32{0, 1, 0x7fffffff, 0x80000000, 0xffffffff} {
+			d := bytes.Clone(small)
+			le.PutUint32(d[1024+off:], n)
+			fuzz(t, d, 1<<31)
+		}
+	}
+	image := filepath.Join(t.TempDir(), "fat")
+	garbage(t, image, 40<<20, 0)
+	run(t, "mkfs.fat", "-F", "32", "-s", "1", image)
+	fat, err := os.ReadFile(image)
+	check(t, err)
+	fat = fat[:1<<20]
+	for off := 11; off < 90; off++ {
+		for _, n := range []byte{0, 1, 0x7f, 0x80, 0xff} {
+			d := bytes.Clone(fat)
+			d[off] = n
+			fuzz(t, d, 1<<31)
+		}
+	}
+}
