@@ -64,6 +64,9 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 	// What a scheduler started is silent when all is well: cron mails what it prints.
 	case !c.quietOutput && (c.Job == "" || c.firstRun || env.terminal || report.DryRun):
 		err = report.print(env)
+	// That it failed was mailed, so that this has to be as well.
+	case !c.quietOutput && report.Change == ChangeRecovered:
+		fmt.Fprintf(env.Stdout, "%s: backups succeed again\n", report.Name)
 	}
 	if err == nil && report.WarningCount > 0 && !report.DryRun {
 		return errWarnings
