@@ -16,7 +16,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 pairs=${PAIRS:-5} big_mib=${BIG_MIB:-2048} image_mib=${IMAGE_MIB:-4096}
 goroot=$(realpath "$(go env GOROOT)") gotools=$(go env GOTOOLDIR)
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+card=
+trap '[ -z "$card" ] || losetup -d "$card"; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 export bin=$PWD/bin/tinybackup dir LC_ALL=C HOME=$dir/home TINYBACKUP_DIR=$dir/tinybackup
 export BORG_BASE_DIR=$dir/home BORG_CACHE_DIR=$dir/home/borg BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
@@ -183,6 +184,33 @@ make_image() {
 		cat >/dev/null
 	}
 }
+# make_card: a device of 2 GiB like a Raspberry Pi's card: MBR, FAT32 of 256 MiB,
+# ext4. Much was written to it, and most of that is deleted again.
+make_card() {
+	local n part
+	truncate -s 2G "$dir/card"
+	printf '%b' '\0\0\0\0\x0c\0\0\0\0\x08\0\0\0\0\x08\0' '\0\0\0\0\x83\0\0\0\0\x08\x08\0\0\xf8\x37\0' |
+		dd of="$dir/card" bs=1 seek=446 conv=notrunc status=none
+	printf '%b' '\x55\xaa' | dd of="$dir/card" bs=1 seek=510 conv=notrunc status=none
+	part=$(losetup -f --show -o 1M --sizelimit 256M "$dir/card")
+	mkfs.fat -F 32 "$part" >/dev/null 2>&1
+	cat "$big"/* 2>/dev/null | {
+		for n in 1 2 3 4 5 6; do dd bs=1M count=30 iflag=fullblock status=none | mcopy -i "$part" - "::/$n.bin" 2>/dev/null; done
+		cat >/dev/null
+	}
+	for n in 1 3 5; do mdel -i "$part" "::/$n.bin" 2>/dev/null; done
+	losetup -d "$part"
+	part=$(losetup -f --show -o 257M "$dir/card")
+	mkfs.ext4 -q "$part"
+	mkdir "$dir/mnt"
+	mount "$part" "$dir/mnt"
+	for n in 1 2 3; do cp -a "$tree" "$dir/mnt/$n"; done
+	sync -f "$dir/mnt"
+	rm -rf "$dir/mnt/1" "$dir/mnt/3"
+	umount "$dir/mnt"
+	losetup -d "$part"
+	card=$(losetup -f --show "$dir/card")
+}
 # make_gib: small files between large ones, about 1 GiB
 make_gib() {
 	local file
@@ -206,6 +234,7 @@ make_tree
 make_big
 make_image
 make_gib
+[ "$(id -u)" != 0 ] || [ "$big_mib" -lt 256 ] || make_card
 head -c "$((image_mib < 512 ? image_mib : 512))M" "$image" >"$image.start"
 echo "$part/http/server.go" >"$dir/one"
 find "$tree" -type f | sort | awk 'NR % 100 == 0' >"$dir/hundredth"
@@ -247,6 +276,13 @@ compare 'dd | zstd -T0' dd "$(few 3)" "ours_backup $image" "dd_zstd $image" 1.00
 for peer in borg restic; do
 	have $peer && compare $peer $peer 1 "ours_backup $image" "${peer}_backup $image"
 done
+what='card, much of it deleted, first run'
+if [ -n "$card" ]; then
+	compare 'dd | zstd -T0' dd "$(few 3)" "ours_backup $card" "dd_zstd $card" 0.33 0.33
+	compare 'dd | gzip' dd 1 "ours_backup $card" "dd_gzip $card" 0.04 0.33
+else
+	line "$what" 'dd | zstd -T0' - - - - - 'not root'
+fi
 what="image's start (slow), first run"
 compare 'dd | gzip (ours: gzip)' dd 1 "ours_gzip $image.start" "dd_gzip $image.start"
 
