@@ -119,6 +119,16 @@ func TestHostile(t *testing.T) {
 			fuzz(t, d, 1<<31)
 		}
 	}
+	// More groups than memory is for, all numbers being in order.
+	d := bytes.Clone(small)
+	const blocks, perGroup, inodes = 1 << 30, 256, 8
+	for off, n := range map[int]uint32{0x0: blocks / perGroup * inodes, 0x4: blocks, 0x20: perGroup, 0x24: perGroup, 0x28: inodes} {
+		le.PutUint32(d[1024+off:], n)
+	}
+	m := Find(padded{bytes.NewReader(d), 2 * blocks * 1024}, 2*blocks*1024, 512)
+	if want := "it is too large"; m.Parts[0].Whole != want {
+		t.Errorf("with %d groups: got %q, want %q", blocks/perGroup, m.Parts[0].Whole, want)
+	}
 	image := filepath.Join(t.TempDir(), "fat")
 	garbage(t, image, 40<<20, 0)
 	run(t, "mkfs.fat", "-F", "32", "-s", "1", image)
