@@ -204,9 +204,9 @@ make_card() {
 	mkfs.ext4 -q "$part"
 	mkdir "$dir/mnt"
 	mount "$part" "$dir/mnt"
-	for n in 1 2 3; do cp -a "$tree" "$dir/mnt/$n"; done
+	for n in 1 2 3 4 5; do cp -a "$tree" "$dir/mnt/$n"; done
 	sync -f "$dir/mnt"
-	rm -rf "$dir/mnt/1" "$dir/mnt/3"
+	rm -rf "$dir"/mnt/[1245]
 	umount "$dir/mnt"
 	losetup -d "$part"
 	card=$(losetup -f --show "$dir/card")

@@ -149,6 +149,7 @@ func TestExtDoubtOld(t *testing.T) {
 		{"another group's bitmap", "overlap", group(0), bytes32(uint32(e.desc[0].bitmap))},
 		{"bitmap in the table", "overlap", group(0), bytes32(uint32(e.desc[0].table + 3))},
 		{"another bitmap", "", group(0), bytes32(uint32(e.desc[1].table + 1000))},
+		{"free beyond the end", "beyond the end", int64(e.desc[2].bitmap)*1024 + 600, []byte{0xfe}},
 		{"maps that are free", "calls its own maps free", int64(e.desc[1].bitmap) * 1024, []byte{0xfe}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

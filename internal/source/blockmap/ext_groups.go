@@ -152,6 +152,11 @@ func (e *ext) findFree(free *freeList) error {
 		if err := e.bitmap(uint64(g), buf); err != nil {
 			return err
 		}
+		for i := n; i < e.perGroup && !d.unset; i++ {
+			if buf[i/8]&(1<<(i%8)) == 0 {
+				return fmt.Errorf("its group %d calls free what lies beyond the end", g)
+			}
+		}
 		// What ends before this group is not needed any more.
 		for len(meta) > 0 && meta[0].end <= start {
 			meta = meta[1:]

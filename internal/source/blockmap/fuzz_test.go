@@ -51,20 +51,34 @@ func fuzz(t *testing.T, data []byte, more uint32) {
 	}
 }
 
-// seed adds a small image, whole or without the part that is like the rest.
-func seed(f *testing.F, image string, most int) {
-	f.Helper()
+// head is the first part of an image, what follows being zeros.
+func head(t testing.TB, image string, most int) []byte {
+	t.Helper()
 	data, err := os.ReadFile(image)
-	check(f, err)
-	size := len(data)
-	data = data[:min(size, most)]
-	f.Add(data, uint32((size-len(data))/512))
-	f.Add(data, uint32(1<<31))
+	check(t, err)
+	return data[:min(len(data), most)]
+}
+
+// fuzzEdits damages one of the images: each four bytes are an offset of three, and
+// what is flipped there. A mutated image would be one of a kind that is not known.
+func fuzzEdits(f *testing.F, images ...[]byte) {
+	f.Add(uint8(0), []byte{}, uint32(1<<12))
+	f.Add(uint8(1), []byte{0, 4, 0x20, 0xff, 0, 4, 0x21, 1}, uint32(1<<31))
+	f.Add(uint8(1), []byte{0, 0, 13, 0xff, 0, 0, 36, 0x80}, uint32(1<<24))
+	f.Fuzz(func(t *testing.T, which uint8, edits []byte, more uint32) {
+		data := bytes.Clone(images[int(which)%len(images)])
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := int(edits[0])<<16 | int(edits[1])<<8 | int(edits[2])
+			data[at%len(data)] ^= edits[3]
+		}
+		fuzz(t, data, more)
+	})
 }
 
 func FuzzExt(f *testing.F) {
 	need(f, "mke2fs")
 	dir := f.TempDir()
+	var images [][]byte
 	for name, args := range map[string][]string{
 		"2": {"-t", "ext2", "-b", "1024"},
 		"3": {"-t", "ext3", "-b", "1024", "-g", "256"},
@@ -74,37 +88,26 @@ func FuzzExt(f *testing.F) {
 		image := filepath.Join(dir, name)
 		garbage(f, image, 2<<20, 0)
 		run(f, "mke2fs", append(append([]string{"-q", "-F"}, args...), image)...)
-		seed(f, image, 512<<10)
+		images = append(images, head(f, image, 1<<20))
 	}
-	f.Fuzz(fuzz)
+	fuzzEdits(f, images...)
 }
 
 func FuzzFAT(f *testing.F) {
 	need(f, "mkfs.fat")
 	dir := f.TempDir()
-	for name, args := range map[string][]string{
-		"16": {"-F", "16", "-s", "1", "-a"},
-		"32": {"-F", "32", "-s", "1"},
-	} {
-		image := filepath.Join(dir, name)
-		garbage(f, image, 40<<20, 0)
-		if name == "16" {
-			garbage(f, image, 4<<20, 0)
-		}
-		run(f, "mkfs.fat", append(args, image)...)
-		seed(f, image, 1<<20)
-	}
-	f.Fuzz(fuzz)
+	garbage(f, filepath.Join(dir, "16"), 4<<20, 0)
+	run(f, "mkfs.fat", "-F", "16", "-s", "1", "-a", filepath.Join(dir, "16"))
+	garbage(f, filepath.Join(dir, "32"), 40<<20, 0)
+	run(f, "mkfs.fat", "-F", "32", "-s", "1", filepath.Join(dir, "32"))
+	fuzzEdits(f, head(f, filepath.Join(dir, "16"), 128<<10), head(f, filepath.Join(dir, "32"), 640<<10))
 }
 
 func FuzzTable(f *testing.F) {
-	d := make([]byte, 256<<10)
-	writeGPT(d, 512, gptPart{64, 100}, gptPart{200, 300})
-	f.Add(d, uint32(0))
-	d = make([]byte, 64<<10)
-	copy(d[446:], mbrBytes(mbrEntry{kind: 0x83, start: 64, count: 32}, mbrEntry{kind: 5, start: 96, count: 2}))
-	f.Add(d, uint32(100))
-	f.Fuzz(fuzz)
+	gpt, mbr := make([]byte, 256<<10), make([]byte, 64<<10)
+	writeGPT(gpt, 512, gptPart{64, 100}, gptPart{200, 300})
+	copy(mbr[446:], mbrBytes(mbrEntry{kind: 0x83, start: 64, count: 32}, mbrEntry{kind: 5, start: 96, count: 2}))
+	fuzzEdits(f, gpt, mbr)
 }
 
 // TestHostile gives numbers that would take all memory, or overflow, if they were
