@@ -191,7 +191,7 @@ func TestFullState(t *testing.T) {
 			break // of both
 		}
 	}
-	o := p.exits(t, 0, run...)
+	o := p.exits(t, 3, run...)
 	if len(archives(t, dest)) != 2 || !strings.Contains(o.stderr, "no space left") {
 		t.Errorf("archives %q: %s", archives(t, dest), o.stderr)
 	}

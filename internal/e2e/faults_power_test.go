@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,6 +79,12 @@ func (d *medium) powerOn() {
 	d.t.Helper()
 	// What other tests start has our descriptors for a moment, until it is another program.
 	waitFor(d.t, hangs, "unmount of "+d.dir, func() bool { return unix.Unmount(d.dir, 0) == nil })
+	// A mount namespace that another test has just made has the mount, too, until it lets
+	// go of all: mounted again before that, the file system would still be down.
+	waitFor(d.t, hangs, "the end of the loop device of "+d.dir, func() bool {
+		out, err := exec.Command("losetup", "-j", d.image).Output()
+		return err == nil && len(out) == 0
+	})
 	tool(d.t, "mount", "-o", d.options, d.image, d.dir)
 	d.down = false
 }
@@ -169,7 +176,7 @@ func nothing(faults.Call) bool { return false }
 // before still is.
 func TestPowerCutAnywhere(t *testing.T) {
 	inside(t)
-	need(t, "mkfs.ext4", "mkfs.xfs")
+	need(t, "mkfs.ext4", "mkfs.xfs", "losetup")
 	t.Parallel()
 	for kind, k := range mediumKinds {
 		for _, c := range runLabs {
@@ -196,7 +203,7 @@ func TestPowerCutAnywhere(t *testing.T) {
 // less, something is lost.
 func TestPowerCutFinds(t *testing.T) {
 	inside(t)
-	need(t, "mkfs.ext4", "mkfs.xfs")
+	need(t, "mkfs.ext4", "mkfs.xfs", "losetup")
 	t.Parallel()
 	for kind, k := range mediumKinds {
 		t.Run(k.name, func(t *testing.T) {

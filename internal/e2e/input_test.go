@@ -262,7 +262,7 @@ func TestBadJobFile(t *testing.T) {
 		{"unknown section", "\n[options]", "\n[option]", 0o600, 2, "[option]"},
 		{"bad value", "name = src", "keep = lots", 0o600, 2, "lots"},
 		{"bad time", "2:00", "26:00", 0o600, 2, "26:00"},
-		{"bad scheduler", "service", "launchd", 0o600, 2, "launchd"},
+		{"bad scheduler", "service", "anacron", 0o600, 2, "anacron"},
 		{"no source", "source = ", "# source = ", 0o600, 2, "source"},
 		{"open to all", "name = src", "name = src", 0o644, 1, "0644"},
 		{"open to the group", "name = src", "name = src", 0o660, 1, "0660"},
