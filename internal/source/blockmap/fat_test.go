@@ -3,6 +3,7 @@
 package blockmap
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -152,6 +153,7 @@ func TestFATDoubt(t *testing.T) {
 		{image, "clusters have", 13, []byte{3}},
 		{image, "larger than", 35, []byte{1}},
 		{image, "traces of LVM", 1024, []byte("LABELONE")},
+		{image, "both ext and FAT", 1024 + 0x38, []byte{0x53, 0xef}},
 	} {
 		t.Run(fmt.Sprint(c.why, c.off), func(t *testing.T) {
 			wholeAfter(t, c.image, c.why, func(file string) { edit(t, file, c.off, c.b...) })
@@ -168,6 +170,19 @@ func TestFATDoubt(t *testing.T) {
 	}
 	t.Run("windows", func(t *testing.T) { both(t, "not unmounted", 1, 0x07ffffff) })
 	t.Run("begin", func(t *testing.T) { both(t, "begin", 0, 0x0ffffff0) })
+	t.Run("short table", func(t *testing.T) {
+		wholeAfter(t, old, "too short", func(file string) {
+			check(t, os.Truncate(file, 60<<20))
+			edit(t, file, 19, 0, 0)
+			edit(t, file, 32, bytes32(60<<11)...)
+		})
+	})
+	t.Run("dot", func(t *testing.T) {
+		data, err := os.ReadFile(image)
+		check(t, err)
+		at := bytes.Index(data, []byte(".          \x10"))
+		wholeAfter(t, image, "damaged", func(file string) { edit(t, file, int64(at)+26, data[at+26]+1) })
+	})
 	// A file's first cluster becomes free, the end, bad, and another file's, in both tables.
 	first := int64(0)
 	for c := int64(3); c < f.clusters && first == 0; c++ {
@@ -175,7 +190,7 @@ func TestFATDoubt(t *testing.T) {
 			first = c
 		}
 	}
-	for _, value := range []uint32{0, 0x0fffffff, 0x0ffffff7, 2, 1, 0x0fff0000} {
+	for _, value := range []uint32{0, 0x0fffffff, 0x0ffffff7, 2, 1, 0x0fff0000, uint32(first)} {
 		t.Run(fmt.Sprintf("chain-%x", value), func(t *testing.T) {
 			wholeAfter(t, image, "damaged", func(file string) {
 				// Not even the number of free clusters tells.

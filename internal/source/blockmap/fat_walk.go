@@ -130,17 +130,13 @@ func (f *fat) chain(c int64, visit func(int64) error) (n int64, err error) {
 		}
 		f.claimed[c/64] |= 1 << (c % 64)
 		n++
-		next := f.entry(c)
-		// A cluster that is free is not the last one of anything.
-		if next < 2 || next == f.last()-1 {
-			return n, errFATDir
-		}
 		if err := visit(c); err != nil {
 			return n, err
 		}
+		next := f.entry(c)
 		if next >= f.last() {
 			return n, nil
 		}
-		c = int64(next)
+		c = int64(next) // what says free, reserved or bad is no cluster
 	}
 }
