@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type memoryScheduler struct {
 	failAt  int // the entry whose Add fails, counted from 1
 	added   int
 	broken  error // of List and Remove
+
+	mu sync.Mutex // a Scheduler may be used from several goroutines
 }
 
 func (m *memoryScheduler) Name() string                { return m.name }
@@ -35,6 +38,8 @@ func (m *memoryScheduler) Line(e sched.Entry) (string, error) {
 	return sched.Command(e.Binary, e.Job), nil
 }
 func (m *memoryScheduler) Add(_ context.Context, e sched.Entry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.added++; m.added == m.failAt {
 		return errors.New("no room")
 	}
@@ -45,12 +50,16 @@ func (m *memoryScheduler) Add(_ context.Context, e sched.Entry) error {
 }
 
 func (m *memoryScheduler) Remove(_ context.Context, job string) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	before := len(m.entries)
 	m.entries = slices.DeleteFunc(m.entries, func(x sched.Entry) bool { return x.Job == job })
 	return before - len(m.entries), m.broken
 }
 
 func (m *memoryScheduler) List(context.Context) ([]sched.Entry, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return slices.Clone(m.entries), m.broken
 }
 
