@@ -55,7 +55,7 @@ fuzz:
 	done
 
 reuse:
-	$(GO) test -count=1 -timeout 12m -run '^TestReuseIsExact$$' ./internal/archive -sequences $(or $(SEQUENCES),2000)
+	$(GO) test -count=1 -timeout 12m -json -run '^TestReuseIsExact$$' ./internal/archive -sequences $(or $(SEQUENCES),2000) | $(GO) run testdata/summary.go
 
 check: format vet staticcheck man cross size
 

@@ -26,9 +26,7 @@ func inNamespace(t *testing.T, env ...string) {
 	}
 	cmd := testAgain(t, env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("in a namespace: %v\n%s", err, out)
-	}
+	takeOver(t, cmd)
 }
 
 // mountTmpfs mounts a small file system, in inNamespace only.
@@ -112,9 +110,7 @@ func TestExtractOverMounts(t *testing.T) {
 func TestExtractWithFewDescriptors(t *testing.T) {
 	if os.Getenv("ARCHIVE_TEST_CHILD") == "" {
 		t.Parallel()
-		if out, err := testAgain(t, "ARCHIVE_TEST_CHILD=1").CombinedOutput(); err != nil {
-			t.Errorf("%v\n%s", err, out)
-		}
+		takeOver(t, testAgain(t, "ARCHIVE_TEST_CHILD=1"))
 		return
 	}
 	const limit, depth = 200, 1000
