@@ -131,6 +131,40 @@ func TestErrorsAnywhere(t *testing.T) {
 	}
 }
 
+// TestInterruptedLocks has a signal interrupt each call that takes a lock or gives it
+// back: a lock that stays is one that the same run waits for.
+func TestInterruptedLocks(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	l := unchangedRun(t)
+	flocks := func(calls []faults.Call) (n int) {
+		for _, c := range calls {
+			if c.Name == "flock" {
+				n++
+			}
+		}
+		return n
+	}
+	all := flocks(l.run(asItIs).Calls)
+	if all < 4 {
+		t.Fatalf("a run made %d calls of flock, want some", all)
+	}
+	for n := range all {
+		nth := 0
+		o := l.run(func(c faults.Call) faults.Action {
+			if c.Name == "flock" {
+				if nth++; nth == n+1 {
+					return faults.Fail(syscall.EINTR)
+				}
+			}
+			return faults.Action{}
+		})
+		if o.Code != 0 || o.Stderr != "" || flocks(o.Calls) != all+1 {
+			t.Errorf("flock %d of %d interrupted: exit %d, %d calls of it: %s", n+1, all, o.Code, flocks(o.Calls), o.Stderr)
+		}
+	}
+}
+
 // TestLargeFileNotOpened reads a file of several frames that could not be opened the
 // last time, and one that cannot be opened while some of its frames are known: what
 // is stored of it is all, or nothing and a warning.

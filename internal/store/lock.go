@@ -50,7 +50,7 @@ func (l *Local) Lock(ctx context.Context, series string, info Holder, wait time.
 		return nil, &LockedError{Holder: findHolder(path, info.Host), Path: path, Asked: info.Since}
 	}
 	writeHolder(path, info)
-	return func() error { return fail("unlock", path, lock.Close()) }, nil
+	return func() error { return fail("unlock", path, release(lock)) }, nil
 }
 
 // Unlocked says that the series was never locked: so nobody has its lock now, and
@@ -92,6 +92,10 @@ func acquire(ctx context.Context, path string, wait time.Duration) (*flock.Flock
 		}
 	}
 }
+
+// release ends a lock. What interrupts the call must not leave it locked, for this
+// process may want it again.
+func release(lock *flock.Flock) error { return retry(lock.Close) }
 
 // writeHolder says in the lock file who holds it. That it is for the eye of others
 // only, and that a full disk must not keep a run from starting, is why no error counts.

@@ -69,7 +69,7 @@ func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []strin
 	if lock == nil {
 		return fail("lock", lockPath, errBusy)
 	}
-	defer lock.Close() // the kernel does it otherwise; nothing is lost if this fails
+	defer release(lock) // the kernel does it otherwise; nothing is lost if this fails
 
 	perm := fs.FileMode(filePerm)
 	old, info, err := readRegular(path)
