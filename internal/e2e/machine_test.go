@@ -45,6 +45,7 @@ done
 // bootScript becomes process 1.
 const bootScript = `
 disk=$1 root=$2 work=$3
+mount --make-rslave /
 mount -t tmpfs -o mode=755 tmpfs "$root"
 cd "$root"
 mkdir usr proc sys dev run tmp root etc var home put
