@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -47,6 +49,7 @@ func Repair(ctx context.Context, env Env, o RepairOptions) ([]RepairedJob, error
 	for _, r := range picked {
 		r.try(ctx, env)
 	}
+	picked = slices.DeleteFunc(picked, (*repairing).gone)
 	return picked.results(), ctx.Err()
 }
 
@@ -266,6 +269,13 @@ func (r *repairing) try(ctx context.Context, env Env) {
 	if err != nil {
 		r.broken(err)
 	}
+}
+
+// gone says whether the job was uninstalled while it was tried, which needs no lock:
+// nothing is to be mended then.
+func (r *repairing) gone() bool {
+	_, err := os.Lstat(r.job.Path)
+	return r.job.Path != "" && errors.Is(err, fs.ErrNotExist)
 }
 
 // allMended says whether no job is left broken.
