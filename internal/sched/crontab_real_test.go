@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -106,8 +107,12 @@ func TestRealCronAddsInParallel(t *testing.T) {
 func TestRealCronKilled(t *testing.T) {
 	if job := os.Getenv(childJob); job != "" {
 		e := cronEntry(t)
-		e.Spec, e.CatchUp = parse(t, job+" * * * *"), true
-		_ = realCron(os.Getenv(childDir)).Add(t.Context(), e)
+		minute, _ := strconv.Atoi(job)
+		e.Spec, e.CatchUp = parse(t, fmt.Sprint(minute%60, " * * * *")), true
+		dir := os.Getenv(childDir)
+		touch(t, filepath.Join(dir, "begun-"+job))
+		_ = realCron(dir).Add(t.Context(), e)
+		touch(t, filepath.Join(dir, "ended-"+job))
 		return
 	}
 	if !inNamespace(t, "crontab") {
@@ -116,23 +121,29 @@ func TestRealCronKilled(t *testing.T) {
 	before := strings.Join(foreign, "")
 	output(t, before+ownLine+"\n"+ownAsk+"\n", "crontab", "-")
 	dir := t.TempDir()
-	killed := 0
-	for i := range 60 {
+	killed, n := 0, 0
+	for i := 0; i < 60 || killed == i && i < 250; i++ { // until one comes too late
+		n++
 		cmd := startChild(t, fmt.Sprint(i), dir)
+		begun, ended := filepath.Join(dir, fmt.Sprint("begun-", i)), filepath.Join(dir, fmt.Sprint("ended-", i))
+		eventually(t, begun, func() bool { return there(begun) })
 		time.Sleep(time.Duration(i) * time.Millisecond)
 		_ = cmd.Process.Kill()
-		if cmd.Wait() != nil {
+		_ = cmd.Wait() // its status is that of the signal
+		if !there(ended) {
 			killed++
 		}
+		// A crontab that it has started lives on, and may be about to write.
+		eventually(t, "crontab to end", func() bool { return !anyProcess("crontab") })
 		text := spooled(t)
 		own := ownLines(text)
 		if !strings.HasPrefix(text, before) || strings.Count(text[len(before):], "\n") != 2 || len(own) != 3 {
 			t.Fatalf("after a kill the table ends with %.200q", text[min(len(before), len(text)):])
 		}
 	}
-	t.Logf("%d of 60 were killed before their end", killed)
-	if killed == 0 {
-		t.Error("none was killed")
+	t.Logf("%d of %d were killed before their end", killed, n)
+	if killed == 0 || killed == n {
+		t.Errorf("%d of %d were killed: no kill was during the work, or none after it", killed, n)
 	}
 	if err := realCron(dir).Add(t.Context(), cronEntry(t)); err != nil {
 		t.Errorf("Add after the kills: %v", err)
@@ -140,6 +151,18 @@ func TestRealCronKilled(t *testing.T) {
 	if got := spooled(t); got != before+ownLine+"\n" {
 		t.Errorf("the table at last: got %.300q", got)
 	}
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // The real cron runs the line, with the very words, under a clock that runs 240 times as fast.

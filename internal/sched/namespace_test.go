@@ -133,6 +133,17 @@ func startChild(t *testing.T, job, dir string) *exec.Cmd {
 	return cmd
 }
 
+// anyProcess says whether a process of the namespace has a name.
+func anyProcess(name string) bool {
+	names, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, path := range names {
+		if got, err := os.ReadFile(path); err == nil && string(got) == name+"\n" {
+			return true
+		}
+	}
+	return false
+}
+
 // script makes an executable in a new directory under the namespace's /run, which all users can enter.
 func script(t *testing.T, name, text string) string {
 	t.Helper()
