@@ -2,7 +2,8 @@
 
 // Summary reads what go test -json says, and says it to a person: a line per
 // package, all of a test that failed, and each test that was skipped with its
-// reason. With -v it passes on every line of every test.
+// reason. With -v it passes on every line of every test, and says again at the end
+// why tests failed.
 //
 // The exit status is 1 if anything failed or nothing ran, and, with
 // TINYBACKUP_TEST_NO_SKIP=1, if anything was skipped.
@@ -26,12 +27,15 @@ type event struct {
 	Output     string
 }
 
+// most is how many lines of a failed test are said again at the end, after all the others.
+const most = 25
+
 func main() {
 	verbose := len(os.Args) > 1 && os.Args[1] == "-v"
 	strict := os.Getenv("TINYBACKUP_TEST_NO_SKIP") == "1"
 	output := make(map[[2]string][]string)
 	tests := make(map[string]int)
-	var skips, fails []string
+	var skips, fails, said []string
 	total := 0
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 16<<20)
@@ -69,7 +73,9 @@ func main() {
 				continue
 			case e.Action == "fail":
 				fails = append(fails, name)
-				if !verbose {
+				if verbose { // among thousands of lines, it would be lost
+					said = append(said, lines[max(0, len(lines)-most):]...)
+				} else {
 					fmt.Print(strings.Join(lines, ""))
 				}
 			case e.Action == "skip":
@@ -79,6 +85,7 @@ func main() {
 			total++
 		}
 	}
+	fmt.Print(strings.Join(said, ""))
 	for _, s := range skips {
 		fmt.Println("SKIPPED", s)
 	}
