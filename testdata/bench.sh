@@ -16,8 +16,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 pairs=${PAIRS:-5} big_mib=${BIG_MIB:-2048} image_mib=${IMAGE_MIB:-4096}
 goroot=$(realpath "$(go env GOROOT)") gotools=$(go env GOTOOLDIR)
 dir=$(mktemp -d)
-card=
-trap '[ -z "$card" ] || losetup -d "$card"; rm -rf "$dir"' EXIT
+card='' card_fat='' card_ext4=''
+trap 'for device in $card $card_fat $card_ext4; do losetup -d "$device"; done; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 export bin=$PWD/bin/tinybackup dir LC_ALL=C HOME=$dir/home TINYBACKUP_DIR=$dir/tinybackup
 export BORG_BASE_DIR=$dir/home BORG_CACHE_DIR=$dir/home/borg BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
@@ -52,6 +52,15 @@ tar_pigz() { pack "$1" pigz; }
 dd_new() { tar_new; }
 dd_zstd() { image "$1" zstd -q -T0; }
 dd_gzip() { image "$1" gzip; }
+# Partition by partition, the used blocks only; neither keeps what is between them.
+dd_partclone() {
+	{ partclone.fat32 -c -s "$card_fat" -L "$dir/log"; partclone.ext4 -c -s "$card_ext4" -L "$dir/log"; } 2>/dev/null | zstd -q -T0 >"$dir/tar/archive"
+	sync "$dir/tar/archive"
+}
+dd_e2image() {
+	{ dd if="$card_fat" bs=4M status=none; e2image -ra "$card_ext4" - 2>/dev/null; } | zstd -q -T0 >"$dir/tar/archive"
+	sync "$dir/tar/archive"
+}
 tar_restore() {
 	zstd -dc "$dir/tar/archive" | tar -xpf - -C "$dir/back"
 	sync -f "$dir/back"
@@ -209,6 +218,8 @@ make_card() {
 	rm -rf "$dir"/mnt/[1245]
 	umount "$dir/mnt"
 	losetup -d "$part"
+	card_fat=$(losetup -f --show -o 1M --sizelimit 256M "$dir/card")
+	card_ext4=$(losetup -f --show -o 257M "$dir/card")
 	card=$(losetup -f --show "$dir/card")
 }
 # make_gib: small files between large ones, about 1 GiB
@@ -247,7 +258,7 @@ version() { # TOOL [OPTION]: with its name
 	! command -v "$1" >/dev/null || number=$("$1" "${2:---version}" 2>&1 | grep -o '[0-9][0-9]*\.[0-9.]*[0-9]' | awk 'NR == 1')
 	printf '%s %s' "$1" "$number"
 }
-echo "$(nproc) cores; $(version tar), $(version zstd), $(version xz), $(version pigz), $(version gzip), $(version dar), $(version borg), $(version restic version)"
+echo "$(nproc) cores; $(version tar), $(version zstd), $(version xz), $(version pigz), $(version gzip), $(version dar), $(version borg), $(version restic version), $(version partclone.ext4 -v), $(version e2image -V)"
 echo "go tree: $(find "$tree" | wc -l) files, $(du -sm "$tree" | cut -f1) MiB; src/net: $(find "$part" | wc -l) files of it, $(du -sm "$part" | cut -f1) MiB;" \
 	"binaries: $(du -sm "$big" | cut -f1) MiB; image: $image_mib MiB, $(du -sm "$image" | cut -f1) of them data;" \
 	"mixed: $(find "$gib" | wc -l) files, $(du -sm "$gib" | cut -f1) MiB"
@@ -280,6 +291,8 @@ what='card, much of it deleted, first run'
 if [ -n "$card" ]; then
 	compare 'dd | zstd -T0' dd "$(few 3)" "ours_backup $card" "dd_zstd $card" 0.33 0.33
 	compare 'dd | gzip' dd 1 "ours_backup $card" "dd_gzip $card" 0.04 0.33
+	have partclone.ext4 && compare 'partclone | zstd -T0' dd "$(few 3)" "ours_backup $card" "dd_partclone"
+	have e2image && compare 'e2image | zstd -T0' dd "$(few 3)" "ours_backup $card" "dd_e2image"
 else
 	line "$what" 'dd | zstd -T0' - - - - - 'not root'
 fi
