@@ -8,12 +8,13 @@
 # read from the cache and write to one disk, and end when the bytes are on it.
 # tinybackup also reads each archive back past the cache, and compares.
 #
+# ROWS is a regular expression for the first column: only such rows are made.
 # BIG_MIB (2048) and IMAGE_MIB (4096) are the sizes of two of the inputs; it takes
 # about twice the sum of both below TMPDIR, and 20 minutes on two idle cores. All
 # that it writes is below a temporary directory, the peers' caches too.
 set -eu -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-pairs=${PAIRS:-5} big_mib=${BIG_MIB:-2048} image_mib=${IMAGE_MIB:-4096}
+pairs=${PAIRS:-5} big_mib=${BIG_MIB:-2048} image_mib=${IMAGE_MIB:-4096} rows=${ROWS:-.}
 goroot=$(realpath "$(go env GOROOT)") gotools=$(go env GOTOOLDIR)
 dir=$(mktemp -d)
 card='' card_fat='' card_ext4=''
@@ -126,6 +127,7 @@ have() { command -v "$1" >/dev/null || { line "$what" "$1" - - - - - 'not instal
 # after $before; fresh=1: into new places each time, and sizes are compared
 compare() {
 	local label=$1 who=$2 n=$3 a b i size=-
+	wanted || return 0
 	rm -f "$dir"/time.*
 	for ((i = 0; i < n; i++)); do
 		if [ "$fresh" = 1 ]; then ours_new && "${who}_new" >/dev/null; fi
@@ -143,11 +145,13 @@ compare() {
 	line "$what" "$label" "$(number "$(middle "$dir/time.ours")")s" "$(number "$(middle "$dir/time.theirs")")s" \
 		"$(number "$ratio")" "$([ "$size" = - ] && echo - || number "$size")" "$n" "$(aim "$ratio" "$size" "${@:6}")"
 }
+wanted() { [[ $what =~ $rows ]]; }
 few() { echo $((pairs < $1 ? pairs : $1)); }
 
 # memory LABEL OURS THEIRS: the peak of the largest process of one run each, in MiB
 memory() {
 	local a b
+	wanted || return 0
 	a=$(peak "$2")
 	b=$(peak "$3")
 	line "$what" "$1" "${a}MiB" "${b}MiB" "$(number "$(divide "$a" "$b")")" - 1 \
@@ -182,11 +186,13 @@ make_big() {
 		shift=$((shift + 37))
 	done
 }
+# big_files: the binaries one after the other, in the same order however many
+big_files() { (cd "$big" && find . -name '*.bin' | sort -V | xargs cat 2>/dev/null) || true; }
 # make_image: a third of it data, the rest never written
 make_image() {
 	local at
 	truncate -s "${image_mib}M" "$image"
-	cat "$big"/* 2>/dev/null | {
+	big_files | {
 		for ((at = 0; at + 16 <= image_mib; at += 48)); do
 			dd of="$image" bs=1M count=16 seek="$at" conv=notrunc iflag=fullblock status=none
 		done
@@ -203,7 +209,7 @@ make_card() {
 	printf '%b' '\x55\xaa' | dd of="$dir/card" bs=1 seek=510 conv=notrunc status=none
 	part=$(losetup -f --show -o 1M --sizelimit 256M "$dir/card")
 	mkfs.fat -F 32 "$part" >/dev/null 2>&1
-	cat "$big"/* 2>/dev/null | {
+	big_files | {
 		for n in 1 2 3 4 5 6; do dd bs=1M count=30 iflag=fullblock status=none | mcopy -i "$part" - "::/$n.bin" 2>/dev/null; done
 		cat >/dev/null
 	}
