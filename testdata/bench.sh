@@ -293,7 +293,7 @@ compare 'dd | zstd -T0' dd "$(few 3)" "ours_backup $image" "dd_zstd $image" 1.00
 for peer in borg restic; do
 	have $peer && compare $peer $peer 1 "ours_backup $image" "${peer}_backup $image"
 done
-what='card, much of it deleted, first run'
+what='used card, first run'
 if [ -n "$card" ]; then
 	compare 'dd | zstd -T0' dd "$(few 3)" "ours_backup $card" "dd_zstd $card" 0.33 0.33
 	compare 'dd | gzip' dd 1 "ours_backup $card" "dd_gzip $card" 0.04 0.33
