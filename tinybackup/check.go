@@ -59,8 +59,10 @@ func (o Options) Check() error {
 	if err := o.checkWords(); err != nil {
 		return err
 	}
-	if err := checkSource(o.Source); err != nil {
-		return err
+	if o.Before == "" { // which may mount the source, or write it
+		if err := checkSource(o.Source); err != nil {
+			return err
+		}
 	}
 	if err := checkDest(o.Dest); err != nil {
 		return err
@@ -103,10 +105,13 @@ func (o Options) checkWords() error {
 			return &UsageError{Msg: "an --exclude pattern is empty", Hint: "give a pattern such as '*.tmp'"}
 		}
 	}
+	if strings.ContainsRune(o.Before+o.After, 0) {
+		return &UsageError{Msg: "a command of --before or --after contains a NUL character"}
+	}
 	for _, d := range []struct {
 		name string
 		time Duration
-	}{{"lock-wait", o.LockWait}, {"grace", o.Grace}, {"jitter", o.Jitter}} {
+	}{{"lock-wait", o.LockWait}, {"grace", o.Grace}, {"jitter", o.Jitter}, {"hook-timeout", o.HookTimeout}} {
 		if d.time < 0 {
 			return &UsageError{Msg: "--" + d.name + " is negative"}
 		}

@@ -16,6 +16,7 @@ type commandLine struct {
 	Install   installCommand
 	Uninstall uninstallCommand
 	Statusof  statusofCommand
+	Edit      editCommand
 	Repair    repairCommand
 	Explain   explainCommand
 	List      listCommand
@@ -73,6 +74,10 @@ func (l *commandLine) commands(inv *invocation) []command {
 			usage: []string{" [--watch | --json | --prometheus]", " [options] SOURCE DEST [--time SPEC]", " [options] ID…"},
 			long:  "Show all jobs, how each is, what is wrong with it and what mends that; or those of SOURCE and DEST, of these the one at SPEC, or those with an id or a number: a single one in detail. The exit status is 5 if something is not well.",
 			run:   l.Statusof.execute},
+		{name: "edit", short: "change a job in an editor", data: &l.Edit,
+			usage: []string{" ID", " SOURCE DEST"},
+			long:  "Open the file of a job in $VISUAL, $EDITOR or vi. What comes of it is checked before it takes the place of the file, and the scheduler gets what it then should have.",
+			run:   l.Edit.execute},
 		{name: "repair", short: "put right what schedulers lack", data: &l.Repair,
 			usage: []string{" [options] [SOURCE DEST]", " [options] ID…"},
 			long:  "Give the schedulers the entries that they should have, for all jobs or some: a line that is missing, there twice or changed, a chain of at that is broken, a program that has moved or is another version. Then try whether each job could run. The exit status is 1 if one cannot.",

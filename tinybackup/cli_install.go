@@ -40,13 +40,24 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 	if c.Options.Yes && !c.RunNow {
 		return &UsageError{Msg: "--yes is for a run, and needs --run here", Hint: "a job asks each time that rotation would remove unusually many archives"}
 	}
-	if err := keepsSomething(c.Options, inv); err != nil {
+	where := make(origins)
+	for key := range inv.given {
+		where[key] = nil
+	}
+	// The scheduler has another environment: what is in this one is the job's.
+	if err := c.Options.fromEnvironment(env.getenv, where); err != nil {
+		return err
+	}
+	if err := keepsSomething(c.Options, where); err != nil {
 		return err
 	}
 	c.Options.DryRun, c.Options.Noop = false, false
 	var err error
 	if o.Jobs, err = c.newJobs(inv); err != nil {
 		return err
+	}
+	for i := range o.Jobs {
+		o.Jobs[i].given = where
 	}
 	done, err := Install(ctx, env, o)
 	if err != nil {
@@ -57,7 +68,7 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 			return err
 		}
 	} else {
-		c.print(env, done, o.DryRun)
+		printJobs(env, done, o.DryRun)
 	}
 	if !c.RunNow {
 		return nil
@@ -181,15 +192,19 @@ func parseListLine(line string) (job NewJob, found bool, err error) {
 
 // keepsSomething refuses --keep 0 on its own: a rule that keeps nothing is no
 // rule, and no rule keeps everything, which is not what it looks like.
-func keepsSomething(o Options, inv *invocation) error {
-	if inv.given["keep"] && o.Policy().IsZero() {
-		return &UsageError{Msg: "--keep 0 would keep no archive", Hint: "--keep all keeps every archive"}
+func keepsSomething(o Options, where origins) error {
+	if places, given := where["keep"]; given && o.Policy().IsZero() {
+		err := &UsageError{Msg: "--keep 0 would keep no archive", Hint: "--keep all keeps every archive"}
+		if len(places) > 0 {
+			return at(places[0], err)
+		}
+		return err
 	}
 	return nil
 }
 
-// print says what was installed and when it will run.
-func (c *installCommand) print(env Env, jobs []InstalledJob, dry bool) {
+// printJobs says what was installed and when it will run.
+func printJobs(env Env, jobs []InstalledJob, dry bool) {
 	for i, j := range jobs {
 		if i > 0 {
 			env.say("")

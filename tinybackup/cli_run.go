@@ -38,11 +38,11 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 		if c.Args.Source == "" || c.Args.Dest == "" {
 			return &UsageError{Msg: "run wants a source and a destination", Hint: "tinybackup run SOURCE DEST, or tinybackup run --job ID"}
 		}
-		if err := keepsSomething(c.Options, inv); err != nil {
+		var o Options
+		if o, err = c.options(env, inv); err != nil {
 			return err
 		}
-		c.Options.Source, c.Options.Dest = c.Args.Source, c.Args.Dest
-		report, err = Run(ctx, env, c.Options, "")
+		report, err = Run(ctx, env, o, "")
 	} else {
 		report, err = c.runJob(ctx, env, inv)
 	}
@@ -72,6 +72,22 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 		return errWarnings
 	}
 	return err
+}
+
+// options are those of a run without a job.
+func (c *runCommand) options(env Env, inv *invocation) (Options, error) {
+	o, where, err := env.layered(c.Options, inv.given)
+	if err != nil {
+		return o, err
+	}
+	if err := keepsSomething(o, where); err != nil {
+		return o, err
+	}
+	o.Source, o.Dest = c.Args.Source, c.Args.Dest
+	if err := o.Resolve(); err != nil {
+		return o, err
+	}
+	return o, where.blame(o, o.checkWords())
 }
 
 // checkJob is run --check.

@@ -155,6 +155,9 @@ func (r Report) print(env Env) error {
 
 // printPlan says what a run would do.
 func (r Report) printPlan(env Env) error {
+	if r.Before != "" {
+		fmt.Fprintf(env.Stdout, "would run     %s\n", oneLine(r.Before))
+	}
 	fmt.Fprintf(env.Stdout, "would read    %s: %s, %s\n", oneLine(r.Source), plural(r.Entries, "entry", "entries"), Size(r.Read))
 	for _, p := range r.Parts {
 		fmt.Fprintf(env.Stdout, "              %s\n", oneLine(p.String()))
@@ -165,6 +168,9 @@ func (r Report) printPlan(env Env) error {
 	}
 	if r.Unrotated != "" {
 		fmt.Fprintf(env.Stdout, "would remove nothing: %s\n", oneLine(r.Unrotated))
+	}
+	if r.After != "" {
+		fmt.Fprintf(env.Stdout, "would run     %s\n", oneLine(r.After))
 	}
 	if len(r.Plan) > 0 {
 		fmt.Fprintln(env.Stdout)

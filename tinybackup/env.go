@@ -18,8 +18,10 @@ type Env struct {
 	Dirs Dirs
 	// Now is the clock. Nothing in this package asks another one.
 	Now func() time.Time
-	// Stdout gets what was asked for, Stderr all that is said besides.
+	// Stdout gets what was asked for, Stderr all that is said besides. Stdin has the
+	// answers when something is asked; nil: nobody answers.
 	Stdout, Stderr io.Writer
+	Stdin          io.Reader
 	// Log gets one line per fact. A warning of it is seen on the screen as well,
 	// so that nothing needs to be said twice.
 	Log *slog.Logger
@@ -35,13 +37,14 @@ type Env struct {
 	// program that embeds this package has to say where tinybackup is.
 	Binary string
 
-	screen      *screen           // Stderr, if a progress line may stand on it
-	terminal    bool              // Stderr is a terminal
-	quiet       bool              // print only what was asked for
-	logPath     string            // of the log that Log goes to; may be empty
-	schedulers  []sched.Scheduler // nil: those of the machine
-	machineZone *time.Location    // that cron goes by; nil: what /etc/localtime says
-	crontabLock string            // of all edits of the crontab; empty: the user's
+	screen      *screen             // Stderr, if a progress line may stand on it
+	terminal    bool                // Stderr is a terminal
+	quiet       bool                // print only what was asked for
+	getenv      func(string) string // for options and editors; nil: nothing is set
+	logPath     string              // of the log that Log goes to; may be empty
+	schedulers  []sched.Scheduler   // nil: those of the machine
+	machineZone *time.Location      // that cron goes by; nil: what /etc/localtime says
+	crontabLock string              // of all edits of the crontab; empty: the user's
 
 	// What a job's run is made of; nil: Run, and a timer. A simulation has its own.
 	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)
@@ -72,7 +75,9 @@ func NewEnv() Env {
 		Now:    newClock(),
 		Stdout: os.Stdout,
 		Stderr: os.Stderr,
+		Stdin:  os.Stdin,
 		Log:    slog.New(slog.DiscardHandler),
+		getenv: os.Getenv,
 	}
 }
 

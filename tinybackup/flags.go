@@ -3,15 +3,14 @@ package tinybackup
 import (
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/jessevdk/go-flags"
 )
 
-// This file is the only one that knows go-flags, which reads both the command
-// line and the job files. All it knows of our options is in their struct tags.
+// This file and ini.go are the only ones that know go-flags, which reads both the
+// command line and the INI files. All they know of our options is in their struct
+// tags.
 
 // An invocation is what a command line asks for.
 type invocation struct {
@@ -184,149 +183,4 @@ func allGroups(groups ...*flags.Group) []*flags.Group {
 		all = append(append(all, g), allGroups(g.Groups()...)...)
 	}
 	return all
-}
-
-// An iniSection is a part of an INI file: its name and the struct it is read into.
-type iniSection struct {
-	name string
-	data any // pointer to a struct with our tags
-}
-
-// keys are the options of a section by the key they have in the file, and the
-// parser that reads them.
-func (s iniSection) keys() (*flags.Parser, map[string]*flags.Option, []string, error) {
-	p := flags.NewNamedParser("", flags.None)
-	group, err := p.AddGroup(s.name, "", s.data)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	byKey := make(map[string]*flags.Option)
-	var names []string
-	for _, opt := range group.Options() {
-		tag := opt.Field().Tag
-		if tag.Get("no-ini") != "" {
-			continue
-		}
-		key := opt.LongName
-		if key == "" {
-			key = tag.Get("ini-name")
-		}
-		byKey[key] = opt
-		names = append(names, key)
-	}
-	return p, byKey, names, nil
-}
-
-// readINI reads text into the sections' structs. An error is a *UsageError that
-// names path and line: go-flags would take a key twice, a key outside of any
-// section and a field's Go name, and would not tell the line of an unknown section.
-func readINI(path string, text []byte, sections ...iniSection) error {
-	lines := strings.Split(string(text), "\n")
-	fail := func(line int, hint, format string, args ...any) error {
-		return &UsageError{Msg: fmt.Sprintf("%s:%d: ", path, line) + fmt.Sprintf(format, args...), Hint: hint}
-	}
-	parts := make(map[string][]string, len(sections)) // section -> lines, all others empty
-	byKey := make(map[string]map[string]*flags.Option)
-	known := make(map[string][]string)
-	var names []string
-	var parsers []*flags.Parser
-	for _, s := range sections {
-		p, keys, order, err := s.keys()
-		if err != nil {
-			return err
-		}
-		parsers = append(parsers, p)
-		byKey[s.name], known[s.name] = keys, order
-		parts[s.name] = append(make([]string, 0, len(lines)+1), "["+s.name+"]")
-		names = append(names, s.name)
-	}
-	section, keyOf, seen := "", make([]string, len(lines)+1), make(map[string]int)
-	for i, line := range lines {
-		number := i + 1
-		line = strings.TrimSpace(line)
-		for _, name := range names {
-			parts[name] = append(parts[name], "")
-		}
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
-		}
-		if line[0] == '[' {
-			section = strings.TrimSpace(strings.Trim(line, "[]"))
-			if line != "["+section+"]" || !slices.Contains(names, section) {
-				return fail(number, "the sections are ["+strings.Join(names, "] and [")+"]", "unknown section %s", line)
-			}
-			continue
-		}
-		key, _, found := strings.Cut(line, "=")
-		key = strings.TrimSpace(key)
-		switch {
-		case !found:
-			return fail(number, "a line is KEY = VALUE", "%q is no KEY = VALUE", line)
-		case section == "":
-			return fail(number, "put it below ["+strings.Join(names, "] or [")+"]", "%q is in no section", key)
-		case byKey[section][key] == nil:
-			hint := "the keys are " + strings.Join(known[section], ", ")
-			if near := nearest(key, known[section]); near != "" {
-				hint = "did you mean " + near + "?"
-			}
-			return fail(number, hint, "unknown key %q in section [%s]", key, section)
-		}
-		many := byKey[section][key].Field().Type.Kind() == reflect.Slice
-		if first := seen[section+"."+key]; first != 0 && !many {
-			return fail(number, "remove one of them", "%q is already in line %d", key, first)
-		}
-		seen[section+"."+key] = number
-		keyOf[number] = key
-		parts[section][number] = line
-	}
-	for i, s := range sections {
-		err := flags.NewIniParser(parsers[i]).Parse(strings.NewReader(strings.Join(parts[s.name], "\n")))
-		var ie *flags.IniError
-		if errors.As(err, &ie) {
-			line := int(ie.LineNumber) - 1 // the section's header stands before line 1
-			return fail(line, "", "%s: %s", keyOf[line], plainQuotes(ie.Message))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// writeINI writes the sections' structs so that readINI reads the same. Fields
-// that are zero are left out.
-func writeINI(b *strings.Builder, sections ...iniSection) error {
-	for i, s := range sections {
-		_, byKey, names, err := s.keys()
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(b, "[%s]\n", s.name)
-		for _, key := range names {
-			value := reflect.ValueOf(byKey[key].Value())
-			if value.IsZero() {
-				continue
-			}
-			values := []reflect.Value{value}
-			if value.Kind() == reflect.Slice {
-				values = values[:0]
-				for j := range value.Len() {
-					values = append(values, value.Index(j))
-				}
-			}
-			for _, v := range values {
-				text := fmt.Sprint(v.Interface())
-				if m, ok := v.Interface().(flags.Marshaler); ok {
-					if text, err = m.MarshalFlag(); err != nil {
-						return fmt.Errorf("%s: %w", key, err)
-					}
-				}
-				fmt.Fprintf(b, "%s = %s\n", key, iniQuote(text))
-			}
-		}
-	}
-	return nil
 }

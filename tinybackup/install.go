@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,8 @@ type NewJob struct {
 	Time    string // in the grammar of --time
 	Once    bool   // only the first slot counts
 	Where   string // what to call it in an error, such as "jobs.txt:3"; may be empty
+
+	given origins // where Options were given; nil: those that are not zero were
 }
 
 // An InstalledJob is what became of a NewJob, and one element of "jobs" in
@@ -56,6 +59,7 @@ type InstalledJob struct {
 	where  string
 	named  bool                          // --name was given
 	anchor time.Time                     // the moment of this install
+	text   []byte                        // of the job's file, if somebody has written it; nil: as the job is
 	undo   []func(context.Context) error // what put has done, the last at the end
 }
 
@@ -90,7 +94,7 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 	anchor := env.Now().In(env.zone()).Truncate(time.Minute)
 	plans := make([]*InstalledJob, 0, len(o.Jobs))
 	for _, n := range o.Jobs {
-		p, err := newPlan(n, anchor)
+		p, err := newPlan(env, n, anchor)
 		if err != nil {
 			return nil, at(n.Where, err)
 		}
@@ -149,16 +153,29 @@ func at(where string, err error) error {
 }
 
 // newPlan checks what is asked for, and reads nothing of other jobs.
-func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
-	o, named := n.Options, n.Options.Name != ""
+func newPlan(env Env, n NewJob, anchor time.Time) (*InstalledJob, error) {
+	o, named, where := n.Options, n.Options.Name != "", maps.Clone(n.given)
+	if where == nil {
+		where = o.given()
+	}
+	shared, err := env.shared(&o)
+	if err != nil {
+		return nil, err
+	}
+	inherited, own := o.under(where, shared.options, shared.where)
 	if err := o.Resolve(); err != nil {
+		return nil, err
+	}
+	if err := where.blame(o, o.checkWords()); err != nil {
 		return nil, err
 	}
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	if err := refuseEmpty(o.Source); err != nil {
-		return nil, err
+	if o.Before == "" {
+		if err := refuseEmpty(o.Source); err != nil {
+			return nil, err
+		}
 	}
 	spec, err := parseTime(n.Time, n.Once, anchor)
 	if err != nil {
@@ -169,16 +186,14 @@ func newPlan(n NewJob, anchor time.Time) (*InstalledJob, error) {
 	}
 	return &InstalledJob{
 		Source: o.Source, Dest: o.Dest, Name: o.Name, Time: n.Time,
-		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o},
+		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o, inherited: inherited, own: own},
 		spec: spec, where: n.Where, named: named, anchor: anchor,
 	}, nil
 }
 
 // schedule finds out all that depends on the schedule, and changes nothing.
 func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary string) error {
-	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
-	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), append(env.zoneNotes(), p.spec.Notes(p.anchor)...)
-	p.Next = nextRuns(p.spec, p.anchor, 3)
+	p.describe(env)
 	p.entry = p.job.entry(env.Dirs, binary, p.spec, p.Next[0])
 	c, err := p.choose(ctx, env, scheduler)
 	if err != nil {
@@ -190,15 +205,28 @@ func (p *InstalledJob) schedule(ctx context.Context, env Env, scheduler, binary 
 		p.Notes = append(p.Notes, noter.Note())
 	}
 	if p.old != nil {
-		p.Updated = true
-		if p.Changes, err = changes(*p.old, p.job); err != nil {
+		if err := p.compare(); err != nil {
 			return err
-		}
-		if name := p.old.Options.Name; name != p.Name {
-			p.Notes = append(p.Notes, fmt.Sprintf("The archives named %q stay: rotation does not look at them any more.", name))
 		}
 	}
 	p.Line, err = c.scheduler.Line(p.entry)
+	return err
+}
+
+// describe fills in what is to be said of the job and its times.
+func (p *InstalledJob) describe(env Env) {
+	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
+	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), append(env.zoneNotes(), p.spec.Notes(p.anchor)...)
+	p.Next = nextRuns(p.spec, p.anchor, 3)
+}
+
+// compare fills in what is to be said of a job that was there already.
+func (p *InstalledJob) compare() (err error) {
+	p.Updated = true
+	if name := p.old.Options.Name; name != p.Name {
+		p.Notes = append(p.Notes, fmt.Sprintf("The archives named %q stay: rotation does not look at them any more.", name))
+	}
+	p.Changes, err = changes(*p.old, p.job)
 	return err
 }
 
@@ -231,12 +259,17 @@ func parseTime(text string, once bool, anchor time.Time) (*sched.Spec, error) {
 		return nil, &UsageError{Msg: err.Error(), Hint: hintOf(err)}
 	}
 	if _, more := spec.Next(anchor); !more {
-		return nil, &UsageError{
-			Msg:  fmt.Sprintf("time %q has no run to come: it is in the past", text),
-			Hint: "give a time that is still to come, or leave --once out",
-		}
+		return nil, noRunToCome(text)
 	}
 	return spec, nil
+}
+
+// noRunToCome refuses a schedule that is over.
+func noRunToCome(text string) error {
+	return &UsageError{
+		Msg:  fmt.Sprintf("time %q has no run to come: it is in the past", text),
+		Hint: "give a time that is still to come, or leave --once out",
+	}
 }
 
 // refuseEmpty refuses an empty directory: it is most often one that something

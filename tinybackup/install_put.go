@@ -69,6 +69,9 @@ func (p *InstalledJob) writeFile(dirs Dirs) error {
 		}
 		return writeWhole(p.job.Path, before)
 	})
+	if p.text != nil {
+		return writeWhole(p.job.Path, p.text)
+	}
 	return p.job.Write(dirs)
 }
 

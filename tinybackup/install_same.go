@@ -199,27 +199,32 @@ func sameTime(job Job, text string, once bool) bool {
 // changes are what an update makes different, one sentence each.
 func changes(old, now Job) ([]string, error) {
 	var found []string
-	if !now.sameSchedule(old) {
-		found = append(found, "it moves from "+old.when()+" to "+now.when())
+	if before, after := old.when(), now.when(); before != after && !now.sameSchedule(old) {
+		found = append(found, "it moves from "+before+" to "+after)
 	}
 	if old.Scheduler != now.Scheduler {
 		found = append(found, fmt.Sprintf("scheduler: %s -> %s", old.Scheduler, now.Scheduler))
 	}
-	keys, before, err := old.Options.settings()
+	keys, had, err := old.Options.settings()
 	if err != nil {
 		return nil, err
 	}
-	more, after, err := now.Options.settings()
+	more, has, err := now.Options.settings()
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range more {
-		if _, known := before[key]; !known {
+		if _, known := had[key]; !known {
 			keys = append(keys, key)
 		}
 	}
 	for _, key := range keys {
-		if a, b := before[key], after[key]; a != b {
+		a, b := had[key], has[key]
+		switch {
+		case a == b:
+		case isSecret(key):
+			found = append(found, key+": another than before")
+		default:
 			found = append(found, fmt.Sprintf("%s: %s -> %s", key, cmp.Or(a, "(not set)"), cmp.Or(b, "(not set)")))
 		}
 	}
@@ -238,22 +243,13 @@ func (j Job) when() string {
 // settings are the options as the job's file has them, in its order.
 func (o Options) settings() (keys []string, values map[string]string, err error) {
 	o = o.withoutDefaults()
-	var b strings.Builder
-	if err := writeINI(&b, iniSection{"options", &o}); err != nil {
+	text, err := iniSection{name: "options", data: &o}.text()
+	if err != nil {
 		return nil, nil, err
 	}
 	values = make(map[string]string)
-	for line := range strings.Lines(b.String()) {
-		key, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), " = ")
-		if !found {
-			continue
-		}
-		if have, again := values[key]; again {
-			value = have + ", " + value
-		} else {
-			keys = append(keys, key)
-		}
-		values[key] = value
+	for _, key := range text.keys {
+		values[key] = strings.Join(text.values[key], ", ")
 	}
-	return keys, values, nil
+	return text.keys, values, nil
 }

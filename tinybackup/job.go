@@ -5,13 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"tinybackup/internal/sched"
@@ -31,6 +30,9 @@ type Job struct {
 	LogFile  string
 
 	Options Options
+
+	inherited []string // keys of Options that the file of shared options gave
+	own       []string // keys that it would have given, had the job's file not
 }
 
 // jobHead is the [job] section of a job's file.
@@ -42,9 +44,6 @@ type jobHead struct {
 	State     string `long:"state"`
 	Log       string `long:"log"`
 }
-
-// maxJobFile is more than any job's file has: a larger one is something else.
-const maxJobFile = 1 << 20
 
 // jobText is the comment on top of every job's file.
 const jobText = `# tinybackup job %s. Edit it as you like: the next run reads it anew.
@@ -74,8 +73,45 @@ func jobDefaults(dirs Dirs, id, name string) (state, log string) {
 
 // Write puts the job's file where Path says, atomically and for the owner alone.
 // Only what differs from the defaults is written; where state and log are also
-// when a scheduler's run would not find dirs by itself.
+// when a scheduler's run would not find dirs by itself. What the file of shared
+// options gave stays there. Of a file that is there already, only the lines of what
+// has changed are written anew.
 func (j Job) Write(dirs Dirs) error {
+	old, err := os.ReadFile(j.Path)
+	if err := ignoreMissing(err); err != nil {
+		return err
+	}
+	text, err := j.textFrom(dirs, old)
+	if err != nil {
+		return fmt.Errorf("write %q: %w", j.Path, err)
+	}
+	return writeWhole(j.Path, text)
+}
+
+// textFrom is the text of the job's file, made from the old one; of no text, or one
+// that is none of a job, nothing stays.
+func (j Job) textFrom(dirs Dirs, old []byte) ([]byte, error) {
+	now, err := j.sections(dirs, nil)
+	if err != nil {
+		return nil, err
+	}
+	if was, lines, err := parseJob(dirs, j.Path, old); err == nil {
+		was.own = j.own
+		before, err := was.sections(dirs, lines.of["options"])
+		if err != nil {
+			return nil, err
+		}
+		return editINI(old, lines, before, now), nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, jobText, j.ID)
+	writeINI(&b, now...)
+	return []byte(b.String()), nil
+}
+
+// sections are the job as its file has it. there are the keys of [options] that
+// the file has, or nil if it is to have all that it needs.
+func (j Job) sections(dirs Dirs, there map[string][]int) ([]iniText, error) {
 	head := jobHead{Time: j.Time, Once: j.Once, Scheduler: j.Scheduler, Installed: formatAnchor(j.Installed)}
 	state, log := jobDefaults(dirs, j.ID, j.Options.Name)
 	if !dirs.Plain || j.StateDir != state {
@@ -85,12 +121,24 @@ func (j Job) Write(dirs Dirs) error {
 		head.Log = j.LogFile
 	}
 	o := j.Options.withoutDefaults()
-	var b strings.Builder
-	fmt.Fprintf(&b, jobText, j.ID)
-	if err := writeINI(&b, iniSection{"job", &head}, iniSection{"options", &o}); err != nil {
-		return fmt.Errorf("write %q: %w", j.Path, err)
+	_, fields := o.fields()
+	for _, key := range j.inherited {
+		fields[key].SetZero()
 	}
-	return writeWhole(j.Path, []byte(b.String()))
+	_, all := j.Options.fields()
+	var force []string
+	for _, key := range j.own {
+		if there == nil || len(there[key]) > 0 {
+			fields[key].Set(all[key])
+			force = append(force, key)
+		}
+	}
+	first, err := iniSection{name: "job", data: &head}.text()
+	if err != nil {
+		return nil, err
+	}
+	second, err := iniSection{name: "options", data: &o}.text(force...)
+	return []iniText{first, second}, err
 }
 
 // withoutDefaults is o with zero for what Resolve would fill in. The name stays:
@@ -131,25 +179,66 @@ func LoadJob(dirs Dirs, ref string) (Job, error) {
 
 // readJob reads the file of a job.
 func readJob(dirs Dirs, path string) (Job, error) {
-	id, isINI := strings.CutSuffix(filepath.Base(path), ".ini")
-	if !isINI || !isJobID(id) {
-		return Job{}, &UsageError{Msg: fmt.Sprintf("job file %q: the name is not ID.ini", path), Hint: "an id is eight digits and letters a to f"}
+	if _, err := idOf(path); err != nil {
+		return Job{}, err
 	}
-	text, err := readPrivate(path)
+	text, _, err := readOwn("job file", path, 0o077)
 	if err != nil {
 		return Job{}, err
 	}
-	var head jobHead
-	job := Job{ID: id, Path: path}
-	if err := readINI(path, text, iniSection{"job", &head}, iniSection{"options", &job.Options}); err != nil {
+	return completeJob(dirs, path, text)
+}
+
+// completeJob makes a job of the text of the file path, and of the shared options.
+func completeJob(dirs Dirs, path string, text []byte) (Job, error) {
+	job, lines, err := parseJob(dirs, path, text)
+	if err != nil {
 		return Job{}, err
 	}
-	bad := func(key, hint string, err error) (Job, error) {
-		return Job{}, &UsageError{Msg: fmt.Sprintf("job file %q: %s: %v", path, key, err), Hint: hint}
+	o, where := &job.Options, lines.in(path, "options")
+	// Whoever starts the job: the file beside its own directory, not beside that of dirs.
+	shared, err := readShared(o.Config, filepath.Dir(path))
+	if err != nil {
+		return Job{}, at("job "+job.ID, err)
+	}
+	job.inherited, job.own = o.under(where, shared.options, shared.where)
+	o.fillDefaults()
+	return job, where.blame(*o, o.checkWords())
+}
+
+// idOf is the id of the job whose file is called path.
+func idOf(path string) (string, error) {
+	id, isINI := strings.CutSuffix(filepath.Base(path), ".ini")
+	if !isINI || !isJobID(id) {
+		return "", &UsageError{Msg: fmt.Sprintf("job file %q: the name is not ID.ini", path), Hint: "an id is eight digits and letters a to f"}
+	}
+	return id, nil
+}
+
+// parseJob reads the text of a job's file: only what that itself says. An error is
+// a *UsageError that names the line.
+func parseJob(dirs Dirs, path string, text []byte) (job Job, lines iniLines, err error) {
+	if job.ID, err = idOf(path); err != nil {
+		return Job{}, lines, err
+	}
+	job.Path = path
+	var head jobHead
+	o := &job.Options
+	if lines, err = readINI(path, text, iniSection{name: "job", data: &head}, iniSection{name: "options", data: o}); err != nil {
+		return Job{}, lines, err
+	}
+	where := lines.in(path, "job")
+	maps.Copy(where, lines.in(path, "options"))
+	bad := func(key, hint string, err error) (Job, iniLines, error) {
+		place := fmt.Sprintf("job file %q", path)
+		if len(where[key]) > 0 {
+			place = where[key][0]
+		}
+		return Job{}, lines, &UsageError{Msg: fmt.Sprintf("%s: %s: %v", place, key, err), Hint: hint}
 	}
 	for _, need := range []struct{ key, value string }{
 		{"time", head.Time}, {"scheduler", head.Scheduler}, {"installed", head.Installed},
-		{"source", job.Options.Source}, {"dest", job.Options.Dest},
+		{"source", o.Source}, {"dest", o.Dest},
 	} {
 		if need.value == "" {
 			return bad(need.key, "put it back, or uninstall the job and install it again", errors.New("missing"))
@@ -159,64 +248,34 @@ func readJob(dirs Dirs, path string) (Job, error) {
 		return bad("installed", "", err)
 	}
 	job.Time, job.Once, job.Scheduler = head.Time, head.Once, head.Scheduler
-	if _, err := job.Spec(); err != nil {
-		return Job{}, &UsageError{Msg: fmt.Sprintf("job file %q: %v", path, errors.Unwrap(err)), Hint: hintOf(err)}
+	if _, err := newSpec(job.Time, job.Once, job.Installed); err != nil {
+		return bad("time", hintOf(err), err)
 	}
 	// A job's paths are as install resolved them. Resolving them again would make
 	// the current directory of a scheduler count for a path that lacks its slash.
-	for _, p := range []struct{ key, path string }{
-		{"source", job.Options.Source}, {"dest", job.Options.Dest}, {"state", head.State}, {"log", head.Log},
-	} {
+	paths := []struct{ key, path string }{{"source", o.Source}, {"dest", o.Dest}, {"state", head.State}, {"log", head.Log}}
+	if o.Config != sharedNone {
+		paths = append(paths, struct{ key, path string }{"config", o.Config})
+	}
+	for _, p := range paths {
 		if p.path != "" && !filepath.IsAbs(p.path) && !isURL(p.path) {
 			return bad(p.key, "give the whole path, from / on", fmt.Errorf("%q is not absolute", p.path))
 		}
 	}
-	job.Options.fillDefaults()
-	if err := job.Options.checkWords(); err != nil {
-		return bad("options", hintOf(err), err)
+	for _, file := range o.ExcludeFrom {
+		if !filepath.IsAbs(file) {
+			return Job{}, lines, notAbsolute(where["exclude-from"], file, o.ExcludeFrom)
+		}
 	}
-	job.StateDir, job.LogFile = jobDefaults(dirs, id, job.Options.Name)
+	o.fillName()
+	job.StateDir, job.LogFile = jobDefaults(dirs, job.ID, o.Name)
 	if head.State != "" {
 		job.StateDir = head.State
 	}
 	if head.Log != "" {
 		job.LogFile = head.Log
 	}
-	return job, nil
-}
-
-// readPrivate reads a file that decides what is run with our rights. It refuses
-// one that somebody else could have written, or could read secrets from.
-func readPrivate(path string) ([]byte, error) {
-	// Not blocking: a FIFO in its place must not hang a run.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("job file %q is a %s", path, kindOf(info.Mode()))
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
-		return nil, &HintError{
-			Err:  fmt.Errorf("job file %q belongs to user %d", path, st.Uid),
-			Hint: "read it, then: chown " + fmt.Sprint(os.Geteuid()) + " " + shellQuote(path),
-		}
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return nil, &HintError{
-			Err:  fmt.Errorf("job file %q is open to others (mode %04o)", path, perm),
-			Hint: "read it, then: chmod 600 " + shellQuote(path),
-		}
-	}
-	if info.Size() > maxJobFile {
-		return nil, fmt.Errorf("job file %q: %d bytes are too many", path, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, maxJobFile))
+	return job, lines, nil
 }
 
 // A BrokenJob is a job whose file cannot be used.

@@ -20,16 +20,18 @@ const DefaultBlockSize Size = 4 << 20
 // means what its comment says; Resolve fills in the defaults.
 //
 // The tags are those of the command line: a field's long name is its option and
-// its key in a job's file. A field tagged no-ini is of one run, never of a job.
+// its key in a job's file. A field tagged no-ini is of one run, never of a job; one
+// tagged own is of one backup, never of a file for many; one tagged secret is for
+// nobody but the owner to see.
 type Options struct {
 	// Source is the file, directory or block device to back up: absolute after Resolve.
-	Source string `ini-name:"source"`
+	Source string `ini-name:"source" own:"yes"`
 	// Dest is the directory that archives go to: absolute after Resolve.
-	Dest string `ini-name:"dest"`
+	Dest string `ini-name:"dest" own:"yes"`
 
 	// Name is what the archives of this backup begin with. Empty: the base name
 	// of Source without leading dots ("root" for "/").
-	Name string `long:"name" value-name:"NAME" description:"what the archives are called (default: the base name of SOURCE)"`
+	Name string `long:"name" own:"yes" value-name:"NAME" description:"what the archives are called (default: the base name of SOURCE)"`
 
 	// Keep and its sisters say how many archives stay: the newest N, and the
 	// newest of each of the last N hours, days, weeks, months and years that have
@@ -73,6 +75,14 @@ type Options struct {
 	// Zero: not at all.
 	LockWait Duration `long:"lock-wait" value-name:"TIME" description:"wait this long for another run to finish, such as 10m"`
 
+	// Before is a command line of /bin/sh that is run first: without its success
+	// nothing is backed up. After is one that is run at last, however the run went,
+	// once Before was tried. Empty: none.
+	Before string `long:"before" value-name:"COMMAND" description:"run COMMAND first; if it fails, nothing is backed up"`
+	After  string `long:"after" value-name:"COMMAND" description:"run COMMAND at last, however the backup went"`
+	// HookTimeout is how long each of them may take. Zero: DefaultHookTimeout.
+	HookTimeout Duration `long:"hook-timeout" value-name:"TIME" description:"how long --before and --after may take (default: 1h)"`
+
 	// CatchUp says what becomes of a slot of a job that passed while nothing could
 	// run: "once" (also if empty) lets one run make up for all such, "none" none.
 	CatchUp string `long:"catch-up" value-name:"once|none" choice:"once" choice:"none" description:"whether a missed run is made up for (default: once)"`
@@ -82,6 +92,11 @@ type Options struct {
 	// Jitter bounds how much later than its slots a job begins: by a part of it that
 	// is always the same for a host and a job. Zero: not at all.
 	Jitter Duration `long:"jitter" value-name:"TIME" description:"begin up to so much later, another time on each machine"`
+
+	// Config is a file with options for many backups, which count where these here
+	// say nothing. Empty: tinybackup.ini beside the directory of the jobs, if there
+	// is one; "none": none. Jobs and the command line heed it, Run does not.
+	Config string `long:"config" value-name:"FILE" own:"yes" description:"take options that are not given from FILE, or none"`
 
 	// Yes lets a rotation remove unusually many archives, once.
 	Yes bool `long:"yes" no-ini:"yes" description:"let rotation remove unusually many archives"`
@@ -104,6 +119,9 @@ func (o *Options) Resolve() error {
 	if o.Dest, err = resolvePath(o.Dest); err != nil {
 		return err
 	}
+	if o.Config, err = resolveConfig(o.Config); err != nil {
+		return err
+	}
 	for i, name := range o.ExcludeFrom {
 		if o.ExcludeFrom[i], err = resolvePath(name); err != nil {
 			return err
@@ -115,18 +133,22 @@ func (o *Options) Resolve() error {
 
 // fillDefaults gives the fields that are zero what their comments promise.
 func (o *Options) fillDefaults() {
+	o.fillName()
+	if o.Policy().IsZero() {
+		o.Keep = DefaultKeep
+	}
+	if o.Compress.Codec == "" {
+		o.Compress.Codec = "zstd"
+	}
+}
+
+func (o *Options) fillName() {
 	if o.Name == "" && o.Source != "" {
 		// A name must not begin with a dot, which would hide its archives.
 		o.Name = strings.TrimLeft(filepath.Base(o.Source), ".")
 		if o.Source == "/" {
 			o.Name = "root"
 		}
-	}
-	if o.Policy().IsZero() {
-		o.Keep = DefaultKeep
-	}
-	if o.Compress.Codec == "" {
-		o.Compress.Codec = "zstd"
 	}
 }
 
@@ -177,6 +199,14 @@ func resolvePath(path string) (string, error) {
 		}
 		rest = filepath.Join(filepath.Base(dir), rest)
 	}
+}
+
+// resolveConfig is resolvePath, but for the word that says that there is no file.
+func resolveConfig(path string) (string, error) {
+	if path == sharedNone {
+		return path, nil
+	}
+	return resolvePath(path)
 }
 
 // isURL says whether path names a place on another machine, such as s3://….

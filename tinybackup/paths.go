@@ -26,6 +26,9 @@ var rootDirs = Dirs{
 	Plain: true,
 }
 
+// jobsName is what every directory of jobs is called.
+const jobsName = "jobs"
+
 // DirsOf tells the directories of a user, given the environment, the effective
 // user id and the home directory that the user database knows.
 //
@@ -37,7 +40,7 @@ func DirsOf(getenv func(string) string, euid int, home string) Dirs {
 			dir = abs
 		}
 		return Dirs{
-			Jobs:  filepath.Join(dir, "jobs"),
+			Jobs:  filepath.Join(dir, jobsName),
 			State: filepath.Join(dir, "state"),
 			Log:   filepath.Join(dir, "log"),
 		}
@@ -69,7 +72,7 @@ func userDirs(config, state, home string) Dirs {
 		state = filepath.Join(home, ".local", "state")
 	}
 	return Dirs{
-		Jobs:  filepath.Join(config, "tinybackup", "jobs"),
+		Jobs:  filepath.Join(config, "tinybackup", jobsName),
 		State: filepath.Join(state, "tinybackup"),
 		Log:   filepath.Join(state, "tinybackup", "log"),
 	}

@@ -88,7 +88,8 @@ func explained(said string, err error) error {
 // CheckJob finds out whether a job could run now, without storing anything: that
 // its source can be opened, that its archives can be told from those of others,
 // that a small file can be written to its destination, and that its history and its
-// log have a place. It walks no tree. The error is the one that a run would end with.
+// log have a place. It walks no tree, and runs no hook: the source of a job with
+// --before is not looked at. The error is the one that a run would end with.
 func CheckJob(ctx context.Context, env Env, job Job) error {
 	for _, dir := range []string{job.StateDir, filepath.Dir(job.LogFile)} {
 		if err := makeable(dir); err != nil {
@@ -104,7 +105,11 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	for _, path := range []string{r.Source, r.Dest} {
+	paths := []string{r.Source, r.Dest}
+	if r.Before != "" { // which may mount the source
+		paths = paths[1:]
+	}
+	for _, path := range paths {
 		if err := checkMounted(path); err != nil {
 			return err
 		}
@@ -122,6 +127,9 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	}
 	if err := job.destGone(book); err != nil {
 		return err
+	}
+	if r.Before != "" {
+		return r.store.Probe(ctx)
 	}
 	src, err := r.openSource()
 	if err != nil {

@@ -42,7 +42,9 @@ type Report struct {
 	Kept      int      `json:"kept"`                // archives that are there now
 	KeptBytes int64    `json:"kept_bytes"`
 
-	Plan []Verdict `json:"plan,omitempty"` // DryRun: what rotation would do
+	Before string    `json:"before,omitempty"` // DryRun: the hooks that would be run
+	After  string    `json:"after,omitempty"`
+	Plan   []Verdict `json:"plan,omitempty"` // DryRun: what rotation would do
 }
 
 // Duration is how long the run took.

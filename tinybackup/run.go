@@ -54,6 +54,9 @@ func (r *run) do(ctx context.Context) (err error) {
 		return err
 	}
 	r.report = Report{Job: r.job, Name: r.Name, Source: r.Source, Dest: r.Dest, DryRun: r.DryRun, Start: r.Now()}
+	if r.DryRun {
+		r.report.Before, r.report.After = r.Before, r.After
+	}
 	if err := r.Check(); err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func (r *run) do(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.closeSource()) }()
-	if r.store.Unlocked(r.Name) {
+	if r.Before == "" && r.store.Unlocked(r.Name) {
 		// The lock makes .tinybackup: a source that is refused is to leave nothing behind.
 		if err := r.firstSource(); err != nil {
 			return err
@@ -76,6 +79,16 @@ func (r *run) do(ctx context.Context) (err error) {
 	}
 	if err := r.look(ctx); err != nil {
 		return err
+	}
+	if !r.DryRun {
+		// While the lock is held, and after the source is closed: it may unmount that.
+		defer func() {
+			err = errors.Join(err, r.closeSource())
+			r.afterHook(ctx, err)
+		}()
+		if err := r.beforeHook(ctx); err != nil {
+			return err
+		}
 	}
 	if r.source == nil {
 		// Not before the lock: while another run has a device open, it is in use.
@@ -147,11 +160,14 @@ func (r *run) firstSource() (err error) {
 	return err
 }
 
+// closeSource closes the source, if it is open.
 func (r *run) closeSource() error {
 	if r.source == nil {
 		return nil
 	}
-	return r.source.Close()
+	source := r.source
+	r.source = nil
+	return source.Close()
 }
 
 // openSource opens what is backed up. Our own files in it are left out.
@@ -177,6 +193,9 @@ func (r *run) openSource() (*source.Source, error) {
 			Err:  fmt.Errorf("device %q is in use%s", r.Source, mountedAt(r.Source)),
 			Hint: "unmount it first; or back up its files as a directory; or give --live, which images it as it changes",
 		}
+	}
+	if err != nil && r.DryRun && r.Before != "" {
+		return nil, &HintError{Err: fmt.Errorf("source %q: %w", r.Source, cause(err)), Hint: "if --before makes it: --dry-run does not run that"}
 	}
 	if err != nil {
 		return nil, sourceError(r.Source, err)

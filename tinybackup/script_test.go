@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 //	waitfor PATTERN   until a file is there; with !: until none is
 //	waitfile [-count=N] PATTERN TEXT  until a file has that text, N times
 //	rep FILE OLD NEW  replace text in a file
+//	drafts N          N drafts of job files are there
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -71,7 +72,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "asuser": scriptAsUser, "clock": scriptClock, "jobid": scriptJobID, "nothing": scriptNothing,
-			"hold": scriptHold, "release": scriptRelease, "rep": scriptReplace,
+			"hold": scriptHold, "release": scriptRelease, "rep": scriptReplace, "drafts": scriptDrafts,
 			"waitfor": scriptWait, "waitfile": scriptWaitFile,
 		},
 	})
@@ -198,6 +199,14 @@ func scriptReplace(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no %q:\n%s", path, args[1], text)
 	}
 	ts.Check(writeWhole(path, []byte(strings.ReplaceAll(text, args[1], args[2]))))
+}
+
+func scriptDrafts(ts *testscript.TestScript, _ bool, args []string) {
+	found, err := filepath.Glob(filepath.Join(scriptDirs(ts).Jobs, ".edit-*"))
+	ts.Check(err)
+	if strconv.Itoa(len(found)) != args[0] {
+		ts.Fatalf("drafts: %q, want %s", found, args[0])
+	}
 }
 
 // scriptPatience is more than anything takes on the slowest machine.

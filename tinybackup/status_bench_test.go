@@ -50,9 +50,11 @@ func manyJobs(tb testing.TB, n, lines int) Env {
 		job := Job{ID: id, Path: filepath.Join(env.Dirs.Jobs, id+".ini"), Time: fmt.Sprintf("%d:%02d", i%2, i/2%60), Scheduler: "cron", Installed: now.AddDate(-3, 0, 0), Options: o}
 		job.StateDir, job.LogFile = jobDefaults(env.Dirs, id, name)
 		var text strings.Builder
-		if err := writeINI(&text, iniSection{"job", &jobHead{Time: job.Time, Scheduler: job.Scheduler, Installed: formatAnchor(job.Installed)}}, iniSection{"options", &o}); err != nil {
+		parts, err := job.sections(env.Dirs, nil)
+		if err != nil {
 			tb.Fatal(err)
 		}
+		writeINI(&text, parts...)
 		put(job.Path, []byte(text.String()))
 		spec, err := job.Spec()
 		if err != nil {

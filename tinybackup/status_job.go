@@ -3,6 +3,7 @@ package tinybackup
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -51,7 +52,11 @@ func (l *look) job(ctx context.Context, n numbered) JobStatus {
 	if !js.Done {
 		l.scheduler(&js, n, spec)
 	}
-	l.dest(ctx, &js, book, l.source(&js))
+	var source fs.FileInfo
+	if j.Options.Before == "" { // which may mount it, or write it
+		source = l.source(&js)
+	}
+	l.dest(ctx, &js, book, source)
 	var state State
 	var why string
 	if running {

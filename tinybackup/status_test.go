@@ -102,7 +102,7 @@ func TestHelpIsWhole(t *testing.T) {
 		if c.short == "" || c.long == "" || len(c.usage) == 0 || c.run == nil || c.data == nil {
 			t.Errorf("command %s lacks something: %+v", c.name, c)
 		}
-		_, keys, names, err := iniSection{c.name, c.data}.keys()
+		_, keys, names, err := iniSection{name: c.name, data: c.data}.keys()
 		if err != nil {
 			t.Fatal(err)
 		}
