@@ -92,7 +92,7 @@ func (l *commandLine) commands(inv *invocation) []command {
 			run:   l.List.execute},
 		{name: "restore", short: "get a backup back", data: &l.Restore,
 			usage: []string{" [options] DEST TARGET [PATH…]", " [options] ARCHIVE TARGET [PATH…]"},
-			long:  "Make TARGET what the source was: from the newest archive in DEST, from the newest one up to --at, or from one ARCHIVE. With PATHs, restore only those. What is there already stays as it is, unless --overwrite is given.",
+			long:  "Make TARGET what the source was: from the newest archive in DEST, from the newest one up to --at, or from one ARCHIVE. With PATHs, restore only those. What is there already stays as it is, unless --overwrite is given. If TARGET is a block device, the image is written onto it, and what was on it is lost.",
 			run:   l.Restore.execute},
 		{name: "verify", short: "read archives back and compare", data: &l.Verify,
 			usage: []string{" [--name NAME] DEST", " ARCHIVE"},

@@ -15,6 +15,7 @@ type restoreCommand struct {
 	Name         string `long:"name" value-name:"NAME" description:"of the archives called NAME, if DEST has others too"`
 	Overwrite    bool   `long:"overwrite" description:"replace files that are there already"`
 	NumericOwner bool   `long:"numeric-owner" description:"give files to the numbers of their owners, not to the names"`
+	Yes          bool   `long:"yes" description:"overwrite a device without asking"`
 	JSON         bool   `long:"json" description:"print one JSON object"`
 	progressOption
 	Args struct {
@@ -30,7 +31,7 @@ func (c *restoreCommand) execute(ctx context.Context, env Env) error {
 	}
 	o := RestoreOptions{
 		From: c.Args.From, Target: c.Args.Target, Paths: c.Args.Paths,
-		Name: c.Name, Overwrite: c.Overwrite, NumericOwner: c.NumericOwner,
+		Name: c.Name, Overwrite: c.Overwrite, NumericOwner: c.NumericOwner, Yes: c.Yes,
 	}
 	var err error
 	if c.At != "" {
@@ -40,6 +41,12 @@ func (c *restoreCommand) execute(ctx context.Context, env Env) error {
 	}
 	env, done := c.watch(env)
 	defer done()
+	if env.terminal && isTerminal(env.Stdin) {
+		o.Confirm = func(ctx context.Context, over Overwrite) error {
+			done() // the question stands where the bar was
+			return env.ask(ctx, over)
+		}
+	}
 	report, err := Restore(ctx, env, o)
 	done()
 	if err != nil {
@@ -58,6 +65,13 @@ func (c *restoreCommand) execute(ctx context.Context, env Env) error {
 
 // print says in one line what was restored.
 func (r RestoreReport) print(env Env) {
+	if r.Compared {
+		env.say("%s: restored %s onto %s in %s, read back and compared", oneLine(r.Archive), Size(r.Bytes), r.Target, took(r.End.Sub(r.Start)))
+		for _, note := range r.Notes {
+			env.say("%s", wrap("note: "+oneLine(note), helpWidth, "  "))
+		}
+		return
+	}
 	kept := ""
 	if r.Kept > 0 {
 		kept = fmt.Sprintf("; %s there already and kept (--overwrite replaces them)", plural(int64(r.Kept), "file was", "files were"))

@@ -25,6 +25,10 @@ type RestoreOptions struct {
 	Overwrite bool
 	// NumericOwner gives files to the numbers of their owners, not to the names.
 	NumericOwner bool
+	// Yes lets Target be a block device, all of which is overwritten. Otherwise Confirm
+	// is asked, whose error ends the restore; nil: it is refused.
+	Yes     bool
+	Confirm func(context.Context, Overwrite) error
 }
 
 // RestoreReport is what Restore did. Sizes are bytes.
@@ -38,13 +42,15 @@ type RestoreReport struct {
 	Bytes        int64     `json:"bytes"`
 	Kept         int64     `json:"kept"`                 // files that were there already, and stayed
 	KeptPaths    []string  `json:"kept_paths,omitempty"` // the first of them
+	Compared     bool      `json:"compared,omitempty"`   // of a device: it was read back, and holds the image
+	Notes        []string  `json:"notes,omitempty"`      // of a device: what else there is to know
 	Warnings     []string  `json:"warnings,omitempty"`   // the first of them
 	WarningCount int64     `json:"warning_count"`
 }
 
 // Restore gets back what an archive holds: a directory's contents into Target,
 // which is made if need be; a file as Target, or into it if that is a directory; a
-// device's image as the file Target. Files that could not be restored, or not in all of their
+// device's image as the file Target, or onto the block device Target. Files that could not be restored, or not in all of their
 // properties, are warnings in the report. What was restored before an error
 // stays.
 func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, err error) {
@@ -58,11 +64,14 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 	r.Archive, r.Target = a.Name, o.Target
 	r.Kind = a.kind
 	env.Log.Info("restore begins", "archive", a.Name, "target", o.Target)
-	if a.kind == archive.KindDir {
-		err = a.extract(ctx, env, o, &r)
-	} else if len(o.Paths) > 0 {
+	switch {
+	case a.kind != archive.KindDir && len(o.Paths) > 0:
 		return r, &UsageError{Msg: fmt.Sprintf("archive %q holds a single file, and no paths", a.Name), Hint: "leave the paths out"}
-	} else {
+	case isDevice(o.Target):
+		err = a.restoreDevice(ctx, env, o, &r)
+	case a.kind == archive.KindDir:
+		err = a.extract(ctx, env, o, &r)
+	default:
 		err = a.restoreFile(ctx, env, o, &r)
 	}
 	for _, w := range r.Warnings {
@@ -173,6 +182,9 @@ func (a opened) fileName() string {
 func (a opened) path() string { return filepath.Join(a.store.String(), a.Name) }
 
 func (a opened) restoreFile(ctx context.Context, env Env, o RestoreOptions, r *RestoreReport) (err error) {
+	if err := checkNode(o.Target); err != nil {
+		return err
+	}
 	stream, err := a.stream(ctx)
 	if err != nil {
 		return err

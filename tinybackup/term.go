@@ -8,8 +8,9 @@ import (
 	"golang.org/x/term"
 )
 
-// isTerminal says whether a person is likely to see what is written to w.
-func isTerminal(w io.Writer) bool {
+// isTerminal says whether a person is likely to see what is written to w, or to
+// have typed what is read from it.
+func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -47,7 +47,7 @@ func RestoreFile(ctx context.Context, r io.Reader, target string, meta *FileMeta
 
 // RestoreImage writes the image r of a device to the file target, as RestoreFile does. Of meta, which may be nil, it
 // takes only the size: the file is the caller's, with mode 0600, whoever the device belonged to. It does not write
-// to devices.
+// to devices: package device does.
 func RestoreImage(ctx context.Context, r io.Reader, target string, meta *FileMeta, opt RestoreOptions) (RestoreReport, error) {
 	size := int64(-1)
 	if meta != nil {

@@ -29,15 +29,18 @@ type VerifyResult struct {
 // result is then what was found right before. If progress is not nil, it is told after each step how many more bytes
 // of src were read, by one goroutine at a time.
 func Verify(ctx context.Context, src Source, m *Manifest, kind, codec string, progress func(int64)) (VerifyResult, error) {
-	v := &verifier{src: src, m: m, kind: kind, codec: codec, progress: progress}
-	v.Size = src.Size()
-	err := v.settle(ctx)
-	if err == nil && m != nil {
-		err = v.frames(ctx)
-	} else if err == nil {
-		err = v.stream(ctx)
+	v := &verifier{src: src, m: m, kind: kind, codec: codec, raw: struct{ io.Writer }{io.Discard}, progress: progress}
+	return v.all(ctx)
+}
+
+// VerifyTo is Verify of an archive that is no tar, and gives what it holds to w, as far as that was found right: whoever
+// reads w's bytes must not act on them before VerifyTo has returned no error.
+func VerifyTo(ctx context.Context, src Source, m *Manifest, codec string, w io.Writer, progress func(int64)) (VerifyResult, error) {
+	v := &verifier{src: src, m: m, kind: KindDevice, codec: codec, raw: w, progress: progress}
+	if m != nil {
+		v.kind = m.Kind
 	}
-	return v.VerifyResult, err
+	return v.all(ctx)
 }
 
 type verifier struct {
@@ -45,7 +48,19 @@ type verifier struct {
 	src         Source
 	m           *Manifest
 	kind, codec string
+	raw         io.Writer // gets what the archive holds, unless it is a tar
 	progress    func(int64)
+}
+
+func (v *verifier) all(ctx context.Context) (VerifyResult, error) {
+	v.Size = v.src.Size()
+	err := v.settle(ctx)
+	if err == nil && v.m != nil {
+		err = v.frames(ctx)
+	} else if err == nil {
+		err = v.stream(ctx)
+	}
+	return v.VerifyResult, err
 }
 
 func (v *verifier) found(format string, args ...any) {
@@ -131,7 +146,7 @@ func (v *verifier) stream(ctx context.Context) error {
 func (v *verifier) read(r io.Reader) error {
 	counted := &byteCounter{r: r}
 	if v.kind != KindDir {
-		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, counted, make([]byte, 256<<10))
+		_, err := io.CopyBuffer(v.raw, counted, make([]byte, 256<<10))
 		v.Raw = counted.n
 		return err
 	}

@@ -52,6 +52,16 @@ func hasTable(sector []byte) bool {
 	return slices.ContainsFunc(mbrEntries(sector), mbrEntry.used)
 }
 
+// Partitions are those of the disk that r holds, as Find takes them, without what is in
+// them. Those within an extended partition are not told of. A disk without a table is
+// one part with Number 0. The error says what is doubtful about the table.
+func Partitions(r io.ReaderAt, size, sector int64) ([]Part, error) {
+	if sector == 0 {
+		sector = 512
+	}
+	return partitions(r, size, sector)
+}
+
 // partitions are those of the disk, in order. A disk with neither a table nor
 // anything that looks like one is one part. An error says why nothing can be told
 // of the whole disk.
