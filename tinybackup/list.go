@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"tinybackup/internal/rotate"
 )
@@ -50,7 +51,7 @@ func List(ctx context.Context, env Env, o ListOptions) (Listing, error) {
 		return l, err
 	}
 	for _, obj := range objects {
-		if _, ours := rotate.ParseName(obj.Name); !ours {
+		if _, ours := rotate.ParseName(strings.TrimSuffix(obj.Name, bmapSuffix)); !ours {
 			l.Foreign++
 		}
 	}

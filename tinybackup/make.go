@@ -69,7 +69,7 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 
 	opt := archive.Options{
 		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.store.ShareUnit(ctx),
-		Top: topName(r.Source), Decode: r.Verify || r.serial()%rereadEvery == 0,
+		Top: topName(r.Source), Decode: r.Verify || r.serial()%rereadEvery == 0, Map: r.Bmap,
 		Warn: r.warn.add, Progress: r.teller("reading", r.total()),
 	}
 	if previous != nil {
@@ -80,6 +80,7 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 		return err
 	}
 	r.describe(res, name)
+	r.blocks = res.Map
 	if err := r.checkEmpty(); err != nil {
 		return err
 	}
@@ -162,9 +163,9 @@ func (r *run) publish(ctx context.Context, p store.Pending) error {
 	return r.withManifest(ctx, p.Commit)
 }
 
-// withManifest writes the manifest and then has commit give the archive its
-// name: so an archive is never without. A manifest without an archive is taken
-// away again, here or by the next run.
+// withManifest writes the manifest, and the map of blocks if one is wanted, and then
+// has commit give the archive its name: so an archive is never without. A manifest or
+// a map without an archive is taken away again, here or by the next run.
 func (r *run) withManifest(ctx context.Context, commit func() error) error {
 	side, err := r.manifest.Encode()
 	if err != nil {
@@ -174,8 +175,13 @@ func (r *run) withManifest(ctx context.Context, commit func() error) error {
 	if err := r.store.WriteSide(ctx, name, side); err != nil {
 		return err
 	}
-	if err := commit(); err != nil {
-		return errors.Join(err, ignoreMissing(r.store.RemoveSide(context.WithoutCancel(ctx), name)))
+	err = r.writeMap(ctx)
+	if err == nil {
+		err = commit()
+	}
+	if err != nil {
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(err, ignoreMissing(r.store.RemoveSide(ctx, name)), r.removeMap(ctx))
 	}
 	return nil
 }

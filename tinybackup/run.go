@@ -46,6 +46,7 @@ type run struct {
 	before   []stored // the archives of the series when it began
 	last     *archive.Manifest
 	manifest *archive.Manifest // of the new archive
+	blocks   *archive.BlockMap // of the new archive's image, if it is wanted
 }
 
 // do is a run, phase by phase.

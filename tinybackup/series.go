@@ -131,7 +131,7 @@ func decide(all []stored, o Options, now time.Time) rotate.Decision {
 }
 
 // remove takes archives away, oldest first: for each its line in SHA256SUMS,
-// then itself, then what is remembered of it, so that whatever stops this in
+// then itself, then its map of blocks and what is remembered of it, so that whatever stops this in
 // between leaves no line about a file that is not there. It goes on after an
 // error with the next one.
 func remove(ctx context.Context, st store.Store, gone []rotate.Item) (removed []string, err error) {
@@ -144,6 +144,9 @@ func remove(ctx context.Context, st store.Store, gone []rotate.Item) (removed []
 		if e == nil || errors.Is(e, fs.ErrNotExist) {
 			removed = append(removed, name)
 			e = st.RemoveSide(ctx, archive.SideName(name))
+			if it.Name.Kind == rotate.KindDevice {
+				e = errors.Join(ignoreMissing(e), ignoreMissing(st.Remove(ctx, name+bmapSuffix)))
+			}
 		}
 		if e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, fmt.Errorf("remove archive %q: %w", name, e))
@@ -153,11 +156,11 @@ func remove(ctx context.Context, st store.Store, gone []rotate.Item) (removed []
 }
 
 // mend puts right what killed runs of the series left: partial files,
-// manifests of archives that never were, and a SHA256SUMS that lacks an archive
-// or tells of one that is gone. Call it under the lock of the series.
+// manifests and maps of archives that never were, and a SHA256SUMS that lacks an
+// archive or tells of one that is gone. Call it under the lock of the series.
 func mend(ctx context.Context, st store.Store, series string, all []stored) ([]string, error) {
 	ours := func(name string) bool {
-		n, ok := rotate.ParseName(strings.TrimSuffix(name, archive.SideName("")))
+		n, ok := rotate.ParseName(strings.TrimSuffix(strings.TrimSuffix(name, archive.SideName("")), bmapSuffix))
 		return ok && n.Series == series
 	}
 	swept, err := st.Sweep(ctx, ours)
@@ -181,6 +184,11 @@ func mend(ctx context.Context, st store.Store, series string, all []stored) ([]s
 			return swept, err
 		}
 		swept = append(swept, side)
+	}
+	maps, err := removeMaps(ctx, st, func(archive string) bool { _, ok := there[archive]; return !ok && ours(archive) })
+	swept = append(swept, maps...)
+	if err != nil {
+		return swept, err
 	}
 	return swept, mendSums(ctx, st, ours, there)
 }

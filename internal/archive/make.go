@@ -44,6 +44,10 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 	t.frame.Raw = int64(len(raw))
 	t.frame.Key = key
 	t.frame.Content = sha256.Sum256(raw)
+	if w.maps() {
+		s := t.plan.segments[0] // all there is in a frame of a device
+		t.blocks = blockRanges(s.Off, raw, s.Used())
+	}
 	if w.previous != nil {
 		if i, ok := w.previous.withContent(t.frame.Content, t.index); ok {
 			return w.reuse(t, i, key)

@@ -32,6 +32,7 @@ type Options struct {
 	Decode    bool                 // decode each frame again, and compare
 	Align     int64                // frames begin at its multiples, so that copies can share blocks; 0: anywhere
 	Previous  *Previous            // whose frames are copied where nothing changed; nil: everything is read
+	Map       bool                 // of a device: make Result.Map
 	Warn      func(source.Warning) // told of each problem, from any goroutine
 	Progress  func(raw int64)      // told how many more bytes, before compression, are written
 }
@@ -56,6 +57,8 @@ type Result struct {
 	Unchanged bool
 	Read      int64 // bytes before compression that were made by reading the source
 	Reused    int64 // bytes of the archive that came from the previous one
+	// Map is that of a device's image, if Options.Map was set.
+	Map *BlockMap
 }
 
 // Write writes src as an archive to w. It stops at the first error of src, w or
@@ -125,12 +128,16 @@ type task struct {
 	plan    *plan
 	frame   Frame
 	entries int
-	read    bool    // the source was read for it
-	reused  int     // the previous archive's frame that it is; -1: none
-	out     *[]byte // nil, for a reused frame only: not loaded
+	blocks  []BlockRange // for the map of the image
+	read    bool         // the source was read for it
+	reused  int          // the previous archive's frame that it is; -1: none
+	out     *[]byte      // nil, for a reused frame only: not loaded
 	err     error
 	done    chan struct{}
 }
+
+// maps says whether a map of the image is made.
+func (w *writer) maps() bool { return w.Map && w.src.Kind == source.Device }
 
 func (w *writer) run(ctx context.Context) (*Result, error) {
 	compressors := make([]compressor, w.Workers)
@@ -183,6 +190,9 @@ func (w *writer) run(ctx context.Context) (*Result, error) {
 	}
 
 	w.result.Manifest = w.manifest()
+	if w.maps() {
+		w.result.Map = &BlockMap{Size: w.src.Size}
+	}
 	var err error
 	for t := range order {
 		<-t.done
@@ -243,6 +253,9 @@ func (w *writer) take(ctx context.Context, t *task) error {
 	m.Frames = append(m.Frames, t.frame)
 	if w.Progress != nil {
 		w.Progress(t.frame.Raw)
+	}
+	if w.result.Map != nil {
+		w.result.Map.Ranges = append(w.result.Map.Ranges, t.blocks...)
 	}
 	if t.read {
 		w.result.Read += t.frame.Raw

@@ -49,3 +49,8 @@ func rest(ranges []blockmap.Range, size int64) []Extent {
 // Hole says that there is nothing to be read for the segment: all of it is zeros.
 // Its entry's Content must have been opened.
 func (s Segment) Hole() bool { return len(s.Entry.content.data(s.Off, s.Len)) == 0 }
+
+// Used are the parts of the segment of a device that its file systems use, as far as
+// that is known: all others are zeros in the image. Its entry's Content must have been
+// opened.
+func (s Segment) Used() []Extent { return s.Entry.content.data(s.Off, s.Len) }
