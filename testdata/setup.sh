@@ -22,10 +22,14 @@ faketime         faketime
 systemctl        systemd
 systemd-analyze  systemd
 unshare          util-linux
+mkswap           util-linux
 losetup          mount
+swapon           mount
+script           bsdutils
 mkfs.ext4        e2fsprogs
 mkfs.fat         dosfstools
 mcopy            mtools
+bmaptool         bmap-tools
 mkfs.xfs         xfsprogs
 mkfs.btrfs       btrfs-progs
 setfacl          acl

@@ -148,7 +148,7 @@ func describe(tid int, nr uint64, args [6]uint64) (c Call, ok bool) {
 	}
 	switch nr {
 	case unix.SYS_IOCTL:
-		c.Changes = args[1] == unix.FICLONERANGE
+		c.Changes = args[1] == unix.FICLONERANGE || args[1] == unix.BLKZEROOUT
 	case unix.SYS_OPENAT:
 		_, err := os.Lstat(c.Path)
 		c.Creates = args[2]&unix.O_CREAT != 0 && err != nil || args[2]&unix.O_TMPFILE == unix.O_TMPFILE
