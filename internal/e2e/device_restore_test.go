@@ -134,13 +134,13 @@ func TestRestoreDeviceRefused(t *testing.T) {
 
 	mounted := ext4(t, 30<<20, func(string) {})
 	mnt := newDir(t)
-	tool(t, "mount", mounted, mnt)
+	tool(t, "mount", "-o", "ro", mounted, mnt) // or the kernel may write
 	refused("mounted", mounted, 1, yes, "is mounted at "+mnt)
 	tool(t, "umount", mnt)
 
 	elsewhere := newDir(t)
 	box := begin(t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec",
-		`mount "$1" "$2"; touch "$3"; exec sleep 1000`, "sh", mounted, elsewhere, filepath.Join(mnt, "ready")))
+		`mount -o ro "$1" "$2"; touch "$3"; exec sleep 1000`, "sh", mounted, elsewhere, filepath.Join(mnt, "ready")))
 	waitFor(t, time.Minute, "it is mounted elsewhere", func() bool {
 		_, err := os.Stat(filepath.Join(mnt, "ready"))
 		return err == nil
@@ -157,11 +157,11 @@ func TestRestoreDeviceRefused(t *testing.T) {
 
 	// The archive is on it: by itself, and by way of another device.
 	held := ext4(t, 40<<20, func(mnt string) { tool(t, "cp", "-a", dest+"/.", mnt) })
-	tool(t, "mount", held, mnt)
+	tool(t, "mount", "-o", "ro", held, mnt)
 	refused("it holds the archive", held, 1, []string{"--yes", mnt}, "holds the archive", "is mounted at "+mnt)
 	tool(t, "umount", mnt)
 	over := loop(t, held)
-	tool(t, "mount", over, mnt)
+	tool(t, "mount", "-o", "ro", over, mnt)
 	refused("it holds the archive's disk", held, 1, []string{"--yes", mnt}, "holds the archive", "is what "+filepath.Base(over)+" shows")
 	tool(t, "umount", mnt)
 
