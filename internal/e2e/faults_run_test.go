@@ -383,3 +383,45 @@ func (l *lab) nextRun() error {
 	}
 	return errors.Join(errs...)
 }
+
+// everyOther has a signal interrupt each call that it can, the first time of two: what
+// is repeated goes through.
+func everyOther() func(c faults.Call) faults.Action {
+	interrupted := map[string]bool{}
+	return func(c faults.Call) faults.Action {
+		eintr := faults.Fail(syscall.EINTR)
+		if !slices.Contains(errorsOf(c), eintr) {
+			return faults.Action{}
+		}
+		key := c.Name + " " + c.Path
+		if interrupted[key] = !interrupted[key]; interrupted[key] {
+			return eintr
+		}
+		return faults.Action{}
+	}
+}
+
+// TestInterruptedAlways has signals interrupt every second call of runs and restores:
+// nobody notices.
+func TestInterruptedAlways(t *testing.T) {
+	inside(t)
+	t.Parallel()
+	for _, c := range runLabs {
+		l := c.make(t)
+		o := l.run(everyOther())
+		err := l.afterRun(o)
+		if o.Code != 0 {
+			err = errors.Join(err, fmt.Errorf("exit %d: %s", o.Code, o.Stderr))
+		}
+		l.wrong(c.name+": every second call interrupted", err, l.nextRun())
+	}
+	for _, c := range restoreLabs {
+		r := c.make(t)
+		o := r.run(everyOther())
+		err := r.after(o)
+		if o.Code != 0 {
+			err = errors.Join(err, fmt.Errorf("exit %d: %s", o.Code, o.Stderr))
+		}
+		r.wrong(c.name+": every second call interrupted", err, r.again())
+	}
+}
