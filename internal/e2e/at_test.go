@@ -55,7 +55,7 @@ func atChain(t *testing.T) {
 	if got, want := found[0], job.Next[0]; !got.Equal(want) {
 		t.Errorf("first slot: got %v, want %v", got, want)
 	}
-	consecutive(t, found)
+	eachHour(t, p, job.ID)
 	waitFor(t, 5*time.Second, "one job in the queue", func() bool { return len(waiting(t)) == 1 })
 
 	p.exits(t, 0, "uninstall", source, dest)

@@ -129,14 +129,25 @@ func slots(t *testing.T, c clock, dest string, minute, n int) []time.Time {
 	return found
 }
 
-// consecutive says that slots follow each other hour by hour, none twice and none
-// left out.
-func consecutive(t *testing.T, found []time.Time) {
+// eachHour says that a job's runs serve its slots hour by hour, none twice; and that
+// those which a busy machine left out, at this clock's pace, are reported.
+func eachHour(t *testing.T, p *program, id string) {
 	t.Helper()
-	for i := 1; i < len(found); i++ {
-		if step := found[i].Sub(found[i-1]); step != time.Hour {
-			t.Errorf("after the slot %s: got one %v later, want 1h; all: %v", found[i-1].Format(time.RFC3339), step, found)
+	all := runs(t, p, id)
+	served := 0
+	var last time.Time
+	for _, r := range all {
+		first := r.Slot.Add(-time.Duration(max(r.Missed, 1)-1) * time.Hour)
+		if !last.IsZero() && first.Sub(last) != time.Hour {
+			t.Errorf("after the slot %s comes %s: %s", last.Format("15:04"), first.Format("15:04"), words(all))
 		}
+		last = r.Slot
+		if r.Result == "ok" {
+			served++
+		}
+	}
+	if served < 3 {
+		t.Errorf("slots that were served: %s", words(all))
 	}
 }
 

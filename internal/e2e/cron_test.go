@@ -103,7 +103,7 @@ func cronHourly(t *testing.T) {
 	if got, want := found[0], job.Next[0]; !got.Equal(want) {
 		t.Errorf("first slot: got %v, want %v", got, want)
 	}
-	consecutive(t, found)
+	eachHour(t, p, job.ID)
 
 	p.exits(t, 0, "uninstall", job.ID)
 	if got := crontab(t); got != before {

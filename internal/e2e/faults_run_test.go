@@ -210,7 +210,7 @@ func (l *lab) afterRun(o faults.Outcome) error {
 	}
 	err = errors.Join(err, l.said(o, made != ""))
 	if o.Code == 0 {
-		err = errors.Join(err, l.promised())
+		err = errors.Join(err, l.promised(), l.tidy())
 	}
 	return err
 }
@@ -303,12 +303,18 @@ func (l *lab) promised() error {
 			errs = append(errs, l.remembers(name))
 		}
 	}
-	// A progress.json that could not be removed does not count once its run has ended.
+	return errors.Join(errs...)
+}
+
+// tidy is what a run that says that all is well left behind. A progress.json that
+// could not be removed does not count once its run has ended.
+func (l *lab) tidy() error {
+	l.t.Helper()
 	left := slices.DeleteFunc(l.left(), func(path string) bool { return filepath.Base(path) == "progress.json" })
 	if len(left) > 0 {
-		errs = append(errs, fmt.Errorf("left behind: %q", left))
+		return fmt.Errorf("left behind: %q", left)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (l *lab) isJob() bool { return slices.Contains(l.args, "--job") }

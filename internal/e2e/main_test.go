@@ -55,6 +55,9 @@ func TestMain(m *testing.M) {
 // run runs the tests, more of them at a time than there are cores: most of them
 // wait for a daemon, most of the time.
 func run(m *testing.M) (int, error) {
+	if signal.Ignored(syscall.SIGHUP) { // by nohup(1), and what we start would inherit it
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })

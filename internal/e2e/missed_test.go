@@ -105,7 +105,11 @@ type past struct {
 // runs is the history of a job.
 func runs(t *testing.T, p *program, id string) (all []past) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.dir(), "state", id, "history.jsonl"))
+	state := "/var/lib/tinybackup"
+	if dir := p.dir(); dir != "" {
+		state = filepath.Join(dir, "state")
+	}
+	text, err := os.ReadFile(filepath.Join(state, id, "history.jsonl"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}

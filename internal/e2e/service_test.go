@@ -47,6 +47,12 @@ func TestService(t *testing.T) {
 	write(t, filepath.Join(source, "a.txt"), "a")
 
 	o := p.exits(t, 0, "install", "--scheduler", "service", "--time", "30 * * * *", "--keep", "2", source, dest)
+	files, err := filepath.Glob(filepath.Join(p.dir(), "jobs", "*.ini"))
+	check(t, err)
+	if len(files) != 1 {
+		t.Fatalf("jobs after install: %q", files)
+	}
+	job := strings.TrimSuffix(filepath.Base(files[0]), ".ini")
 	if !strings.Contains(o.stdout+o.stderr, "tinybackup start") {
 		t.Errorf("install says nothing of tinybackup start:\n%s%s", o.stdout, o.stderr)
 	}
@@ -55,8 +61,8 @@ func TestService(t *testing.T) {
 	p.exits(t, 4, "start")
 	p.exits(t, 0, "statusof")
 
-	found := slots(t, c, dest, 30, 4)
-	consecutive(t, found)
+	slots(t, c, dest, 30, 4)
+	eachHour(t, p, job)
 	var in installed
 	second := mkdir(t, dir, "more")
 	p.json(t, &in, "install", "--scheduler", "service", "--time", "0 * * * *", "--name", "later", source, second)
