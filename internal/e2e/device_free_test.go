@@ -193,7 +193,7 @@ func TestDeviceNotUnmounted(t *testing.T) {
 	b, err := os.ReadFile(device)
 	check(t, err)
 	check(t, os.WriteFile(image, b, 0o600))
-	tool(t, "umount", mnt)
+	unmount(t, mnt)
 
 	pulled := loop(t, image)
 	p := newProgram(t)

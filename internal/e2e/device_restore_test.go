@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +27,9 @@ func oldDisk(t *testing.T, size int, seed uint64) (device string) {
 // smallCard backs up a device with a file system on it, to dest.
 func smallCard(t *testing.T, p *program, dest string, options ...string) (device string) {
 	t.Helper()
-	device = ext4(t, 24<<20, func(mnt string) {
-		check(t, os.WriteFile(filepath.Join(mnt, "noise"), noise(5<<20, 1), 0o644))
-		check(t, os.WriteFile(filepath.Join(mnt, "zeros"), make([]byte, 6<<20), 0o644))
+	device = ext4(t, 16<<20, func(mnt string) {
+		check(t, os.WriteFile(filepath.Join(mnt, "noise"), noise(3<<20, 1), 0o644))
+		check(t, os.WriteFile(filepath.Join(mnt, "zeros"), make([]byte, 4<<20), 0o644))
 	})
 	p.exits(t, 0, append(append([]string{"run", "--all-blocks", "--name", "card"}, options...), device, dest)...)
 	return device
@@ -128,15 +129,15 @@ func TestRestoreDeviceRefused(t *testing.T) {
 		}
 	}
 	yes := []string{"--yes", dest}
-	card := oldDisk(t, 24<<20, 3)
+	card := oldDisk(t, 16<<20, 3)
 	refused("no terminal", card, 2, []string{dest}, card, "--yes")
-	refused("too small", oldDisk(t, 20<<20, 3), 1, yes, "24.0 MiB (25165824 bytes)", "20.0 MiB (20971520 bytes)", "no partition table")
+	refused("too small", oldDisk(t, 12<<20, 3), 1, yes, "16.0 MiB (16777216 bytes)", "12.0 MiB (12582912 bytes)", "no partition table")
 
 	mounted := ext4(t, 30<<20, func(string) {})
 	mnt := newDir(t)
 	tool(t, "mount", "-o", "ro", mounted, mnt) // or the kernel may write
 	refused("mounted", mounted, 1, yes, "is mounted at "+mnt)
-	tool(t, "umount", mnt)
+	unmount(t, mnt)
 
 	elsewhere := newDir(t)
 	box := begin(t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec",
@@ -159,11 +160,11 @@ func TestRestoreDeviceRefused(t *testing.T) {
 	held := ext4(t, 40<<20, func(mnt string) { tool(t, "cp", "-a", dest+"/.", mnt) })
 	tool(t, "mount", "-o", "ro", held, mnt)
 	refused("it holds the archive", held, 1, []string{"--yes", mnt}, "holds the archive", "is mounted at "+mnt)
-	tool(t, "umount", mnt)
+	unmount(t, mnt)
 	over := loop(t, held)
 	tool(t, "mount", "-o", "ro", over, mnt)
 	refused("it holds the archive's disk", held, 1, []string{"--yes", mnt}, "holds the archive", "is what "+filepath.Base(over)+" shows")
-	tool(t, "umount", mnt)
+	unmount(t, mnt)
 
 	protected := filepath.Join(newDir(t), "protected.img")
 	check(t, os.WriteFile(protected, noise(30<<20, 5), 0o600))
@@ -189,25 +190,27 @@ func TestRestoreDeviceDamaged(t *testing.T) {
 	t.Parallel()
 	inside(t)
 	p := newProgram(t)
-	target := oldDisk(t, 24<<20, 3)
+	target := oldDisk(t, 16<<20, 3)
 	before := sum(content(t, target))
+	dest := newDir(t)
+	device := smallCard(t, p, dest)
 	for _, codec := range []string{"zstd", "none"} {
+		p.exits(t, 0, "run", "--all-blocks", "--name", codec, "--compress", codec, device, dest)
+		archive := filepath.Join(dest, slices.DeleteFunc(archives(t, dest), func(name string) bool { return !strings.HasPrefix(name, codec+"-") })[0])
+		f, err := os.OpenFile(archive, os.O_RDWR, 0)
+		check(t, err)
+		b := make([]byte, 1)
+		_, err = f.ReadAt(b, 1<<20)
+		check(t, err)
+		b[0] ^= 4
+		_, err = f.WriteAt(b, 1<<20)
+		check(t, err)
+		check(t, f.Close())
 		for _, known := range []bool{true, false} { // without a manifest, SHA256SUMS tells
-			dest := newDir(t)
-			smallCard(t, p, dest, "--compress", codec)
 			if !known {
-				check(t, os.RemoveAll(filepath.Join(dest, ".tinybackup")))
+				check(t, os.Remove(filepath.Join(dest, ".tinybackup", filepath.Base(archive)+".manifest")))
 			}
-			f, err := os.OpenFile(newest(t, dest), os.O_RDWR, 0)
-			check(t, err)
-			b := make([]byte, 1)
-			_, err = f.ReadAt(b, 3<<20)
-			check(t, err)
-			b[0] ^= 4
-			_, err = f.WriteAt(b, 3<<20)
-			check(t, err)
-			check(t, f.Close())
-			p.exits(t, 1, "restore", "--yes", dest, target).says(t, "nothing was written to "+target, "hint: ")
+			p.exits(t, 1, "restore", "--yes", "--name", codec, dest, target).says(t, "nothing was written to "+target, "hint: ")
 			if sum(content(t, target)) != before {
 				t.Fatalf("%s, manifest %v: the device was written to", codec, known)
 			}
@@ -223,7 +226,7 @@ func TestRestoreDeviceAsked(t *testing.T) {
 	p := newProgram(t)
 	dest := newDir(t)
 	device := smallCard(t, p, dest)
-	target := oldDisk(t, 24<<20, 3)
+	target := oldDisk(t, 16<<20, 3)
 	before := sum(content(t, target))
 	typed := func(text string) outcome {
 		cmd := p.command("restore", dest, target)
@@ -234,7 +237,7 @@ func TestRestoreDeviceAsked(t *testing.T) {
 	}
 	for _, text := range []string{"\n", "yes\n", "y\n", filepath.Base(device) + "\n", ""} {
 		o := typed(text)
-		o.says(t, target+": ", "24.0 MiB", "of "+device, "All that is on "+target+" will be lost. Type "+filepath.Base(target), "nothing was written")
+		o.says(t, target+": ", "16.0 MiB", "of "+device, "All that is on "+target+" will be lost. Type "+filepath.Base(target), "nothing was written")
 		if o.code != 1 || sum(content(t, target)) != before {
 			t.Fatalf("%q typed: exit status %d, or the device was written to", text, o.code)
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,8 +41,20 @@ func ext4(t *testing.T, size int64, fill func(mnt string)) (device string) {
 	mnt := mkdir(t, dir, "mnt")
 	tool(t, "mount", device, mnt)
 	fill(mnt)
-	tool(t, "umount", mnt)
+	unmount(t, mnt)
 	return device
+}
+
+// unmount unmounts what a test has mounted. For a moment it may be busy: a process that
+// is just being started has what we have open, until it has become its own program.
+func unmount(t *testing.T, mnt string) {
+	t.Helper()
+	var err error
+	waitFor(t, time.Minute, mnt+" is not busy", func() bool {
+		err = unix.Unmount(mnt, 0)
+		return err != unix.EBUSY
+	})
+	check(t, err)
 }
 
 // TestDevice images all of a loop device with an ext4, and gets it back to the byte,
@@ -111,7 +124,7 @@ func TestDeviceMounted(t *testing.T) {
 	})
 	mnt := newDir(t)
 	tool(t, "mount", device, mnt)
-	defer tool(t, "umount", mnt)
+	defer unmount(t, mnt)
 	p := newProgram(t)
 	dest := newDir(t)
 	o := p.try(t, "run", device, dest)
