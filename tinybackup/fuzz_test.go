@@ -3,6 +3,7 @@ package tinybackup
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -40,6 +41,35 @@ func FuzzJobText(f *testing.F) {
 		back, err := LoadJob(dirs, "00000001")
 		if err != nil || !sameJob(back, j) {
 			t.Errorf("%q: read as\n%+v\nwritten and read again:\n%+v, %v", text, j, back, err)
+		}
+	})
+}
+
+// Any text is a file of shared options, or is refused in words that name its line.
+func FuzzSharedText(f *testing.F) {
+	for _, text := range []string{
+		"", "[options]\nkeep = 3\nexclude = x\n", "[Telegram]\nbot_token = 1:a\nchat_id = '@b'\n", "[Telegram]\nbot_token='\n", "[options]\nname = x\n",
+		"[options]\nexclude =\nafter = \"\\x00\"\n", "[options]\nexclude-from = x\n[options]\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		dirs := testDirs(t)
+		path := filepath.Join(filepath.Dir(dirs.Jobs), sharedName)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := readShared("", dirs.Jobs)
+		if err != nil {
+			if !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q is refused by %q", text, err)
+			}
+			return
+		}
+		o := Options{Source: "/src", Dest: "/dst", Keep: 7}
+		o.under(origins{"keep": nil}, s.options, s.where)
+		if o.Source != "/src" || o.Dest != "/dst" || o.Name != "" || o.Config != "" || o.Yes || o.Keep != 7 || o.KeepDaily != 0 {
+			t.Errorf("%q gave %+v", text, o)
 		}
 	})
 }

@@ -90,7 +90,8 @@ func (r *run) hook(ctx context.Context, name, command string, vars ...string) (*
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: it took longer than %s", errHookTimeout, Duration(limit)))
 	defer cancel()
 	vars = append(vars, "HOOK="+name, "SOURCE="+r.Source, "DEST="+r.Dest, "NAME="+r.Name, "JOB="+r.job)
-	said := &output{}
+	said := &output{told: r.teller("running the "+name+" hook", -1)}
+	said.told(0)
 	r.Log.Info(name + " hook begins")
 	err := runShell(ctx, command, hookEnv(os.Environ(), vars), said)
 	lines, cut := said.lines()

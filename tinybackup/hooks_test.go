@@ -250,6 +250,21 @@ func TestHookOutput(t *testing.T) {
 	}
 }
 
+// A run that is told to end while it reads tells its after hook so.
+func TestHookAfterSignal(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	b.env.Progress = func(Progress) { cancel(&SignalError{Signal: syscall.SIGHUP}) }
+	o := Options{Source: b.src, Dest: b.dst, After: b.in(`echo "$TINYBACKUP_RESULT $TINYBACKUP_EXIT $TINYBACKUP_ARCHIVE" >>after`)}
+	if _, err := Run(ctx, b.env, o, ""); !errors.As(err, new(*SignalError)) {
+		t.Errorf("got %v", err)
+	}
+	if got := b.seen("after"); got != "failed 129 \n" || len(b.archives()) != 0 {
+		t.Errorf("the after hook was told %q, archives %q", got, b.archives())
+	}
+}
+
 // A run that is told to end ends its before hook, and tidies up.
 func TestHookInterrupted(t *testing.T) {
 	t.Parallel()

@@ -166,8 +166,9 @@ func parseINI(text []byte, sections ...iniSection) (iniLines, error) {
 func emptyLists(data any) {
 	v := reflect.ValueOf(data).Elem()
 	for i := range v.NumField() {
-		if list, is := v.Field(i).Interface().([]string); is && len(list) == 1 && list[0] == "" {
-			v.Field(i).SetZero()
+		list := v.Field(i)
+		if list.Kind() == reflect.Slice && list.Len() == 1 && list.Index(0).IsZero() {
+			list.SetZero()
 		}
 	}
 }

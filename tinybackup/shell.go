@@ -76,47 +76,52 @@ const outputKept = 64 << 10
 
 // An output keeps the end of what is written to it.
 type output struct {
+	told func(int64) // is told of every write how many bytes it has; nil: nobody is
+
 	mu   sync.Mutex
 	kept []byte
 	cut  int64 // bytes before kept
 }
 
-func (t *output) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kept = append(t.kept, p...)
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.told != nil {
+		o.told(int64(len(p)))
+	}
+	o.kept = append(o.kept, p...)
 	// Not at every write: it moves all that is kept.
-	if len(t.kept) > 2*outputKept {
-		t.trim()
+	if len(o.kept) > 2*outputKept {
+		o.trim()
 	}
 	return len(p), nil
 }
 
-func (t *output) trim() {
-	if over := len(t.kept) - outputKept; over > 0 {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
-		t.cut += int64(over)
+func (o *output) trim() {
+	if over := len(o.kept) - outputKept; over > 0 {
+		o.kept = append(o.kept[:0], o.kept[over:]...)
+		o.cut += int64(over)
 	}
 }
 
 // lines are the lines at the end of what was written, and how many bytes before
 // them are not kept. Empty lines are left out.
-func (t *output) lines() (lines []string, cut int64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.trim()
-	for line := range bytes.Lines(t.kept) {
+func (o *output) lines() (lines []string, cut int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.trim()
+	for line := range bytes.Lines(o.kept) {
 		if line = bytes.TrimRight(line, " \t\r\n"); len(line) > 0 {
 			lines = append(lines, string(line))
 		}
 	}
-	return lines, t.cut
+	return lines, o.cut
 }
 
 // last is what stands in an error of what was printed last, or "".
-func (t *output) last() string {
+func (o *output) last() string {
 	const most, longest = 3, 200
-	lines, _ := t.lines()
+	lines, _ := o.lines()
 	if len(lines) > most {
 		lines = lines[len(lines)-most:]
 	}

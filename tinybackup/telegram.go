@@ -57,7 +57,7 @@ func (s *sharedFile) addTelegram(bot telegram, where origins) (bool, error) {
 	}
 	_, fields := s.options.fields()
 	if notify, there := fields["notify"]; there {
-		notify.Set(reflect.Append(notify, reflect.ValueOf(url)))
+		notify.Set(reflect.Append(notify, reflect.ValueOf(url).Convert(notify.Type().Elem())))
 		s.where["notify"] = append(s.where["notify"], where["bot_token"]...)
 	}
 	return true, nil
