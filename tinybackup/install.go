@@ -80,7 +80,8 @@ func lockJobs(ctx context.Context, dirs Dirs) (*fileLock, error) {
 	return lock, nil
 }
 
-// Install schedules jobs: new ones, and anew those that are there already.
+// Install schedules jobs: new ones, and anew those that are there already. They take
+// from the file of shared options what they do not say; see Options.Config.
 // Everything is checked before anything is written; when something fails after
 // that, what was written is taken back: the destination, the schedulers and the
 // job files are then as they were.
@@ -186,7 +187,7 @@ func newPlan(env Env, n NewJob, anchor time.Time) (*InstalledJob, error) {
 	}
 	return &InstalledJob{
 		Source: o.Source, Dest: o.Dest, Name: o.Name, Time: n.Time,
-		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o, inherited: inherited, own: own},
+		job:  Job{Time: n.Time, Once: n.Once, Installed: anchor, Options: o, shared: shared.path, inherited: inherited, own: own},
 		spec: spec, where: n.Where, named: named, anchor: anchor,
 	}, nil
 }
@@ -218,6 +219,9 @@ func (p *InstalledJob) describe(env Env) {
 	p.ID, p.Path, p.Name = p.job.ID, p.job.Path, p.job.Options.Name
 	p.Schedule, p.Zone, p.Notes = p.spec.Describe(), p.anchor.Location().String(), append(env.zoneNotes(), p.spec.Notes(p.anchor)...)
 	p.Next = nextRuns(p.spec, p.anchor, 3)
+	if keys := p.job.inherited; len(keys) > 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("From %s, at each run: %s.", p.job.shared, strings.Join(keys, ", ")))
+	}
 }
 
 // compare fills in what is to be said of a job that was there already.

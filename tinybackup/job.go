@@ -31,7 +31,8 @@ type Job struct {
 
 	Options Options
 
-	inherited []string // keys of Options that the file of shared options gave
+	shared    string   // the path of the file of shared options; empty: there is none
+	inherited []string // keys of Options that it gave
 	own       []string // keys that it would have given, had the job's file not
 }
 
@@ -201,6 +202,7 @@ func completeJob(dirs Dirs, path string, text []byte) (Job, error) {
 	if err != nil {
 		return Job{}, at("job "+job.ID, err)
 	}
+	job.shared = shared.path
 	job.inherited, job.own = o.under(where, shared.options, shared.where)
 	o.fillDefaults()
 	return job, where.blame(*o, o.checkWords())

@@ -152,6 +152,7 @@ const (
 
 // A sharedFile is a file with options for many backups.
 type sharedFile struct {
+	path    string // empty: there is none
 	options Options
 	where   origins
 }
@@ -194,7 +195,7 @@ func readSharedFile(path string) (sharedFile, error) {
 	if err != nil {
 		return sharedFile{}, err
 	}
-	s.where = lines.in(path, "options")
+	s.path, s.where = path, lines.in(path, "options")
 	told, err := s.addTelegram(bot, lines.in(path, telegramSection))
 	if err != nil {
 		return sharedFile{}, err
