@@ -127,7 +127,8 @@ func (e *editing) editor(ctx context.Context) error {
 			program = e.env.getenv(name)
 		}
 	}
-	cmd := exec.Command("/bin/sh", "-c", program+` "$1"`, "sh", e.draft)
+	// With the trap, an interrupt does not end the shell, and the editor has none of it.
+	cmd := exec.Command("/bin/sh", "-c", "trap : INT QUIT\n"+program+` "$1"`, "sh", e.draft)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	typed := make(chan os.Signal, 1)
 	signal.Notify(typed, syscall.SIGINT, syscall.SIGQUIT)

@@ -22,6 +22,11 @@ func (term *terminal) types(t *testing.T, keys string) {
 // shows waits until the terminal shows a text.
 func (term *terminal) shows(t *testing.T, text string) {
 	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the terminal shows\n%s", term.text())
+		}
+	})
 	waitFor(t, time.Minute, text, func() bool { return strings.Contains(term.text(), text) })
 }
 
