@@ -125,7 +125,7 @@ func (o Options) checkWords() error {
 	if o.Grace > 0 && o.CatchUp == "none" {
 		return &UsageError{Msg: "--grace is for runs that are made up for, and --catch-up none makes up for none", Hint: "leave one of them out"}
 	}
-	return nil
+	return o.checkNotify()
 }
 
 // checkSource says whether path can be backed up: it is there, of a kind we

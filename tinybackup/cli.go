@@ -22,6 +22,7 @@ type commandLine struct {
 	List      listCommand
 	Restore   restoreCommand
 	Verify    verifyCommand
+	Notify    notifyCommand
 	Start     startCommand
 	Stop      stopCommand
 	Version   struct{}
@@ -98,6 +99,10 @@ func (l *commandLine) commands(inv *invocation) []command {
 			usage: []string{" [--name NAME] DEST", " ARCHIVE"},
 			long:  "Read every archive in DEST, or one ARCHIVE, decode it, and compare it with its checksums. The exit status is 5 if something is damaged or missing.",
 			run:   l.Verify.execute},
+		{name: "notify", short: "test the messages of a job", data: &l.Notify,
+			usage: []string{" --test ID…", " --test SOURCE DEST"},
+			long:  "Send a test message to every service that a job tells, and a ping, and say for each whether it got there. The exit status is 1 if one did not.",
+			run:   l.Notify.execute},
 		{name: "start", short: "start the built-in scheduler", data: &l.Start,
 			usage: []string{" [--foreground]"},
 			long:  "Start the service, which runs the jobs of --scheduler service at their times. It takes up new and changed jobs by itself.",

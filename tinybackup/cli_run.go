@@ -98,7 +98,10 @@ func (c *runCommand) checkJob(ctx context.Context, env Env, inv *invocation) err
 	if c.JSON {
 		return &UsageError{Msg: "--check and --json exclude each other", Hint: "the exit status tells: 0 if the job could run"}
 	}
-	job, err := c.loadJob(env, inv)
+	if err := c.refuseWithJob(inv); err != nil {
+		return err
+	}
+	job, err := LoadJob(env.Dirs, c.Job)
 	if err != nil {
 		return err
 	}
@@ -111,22 +114,28 @@ func (c *runCommand) checkJob(ctx context.Context, env Env, inv *invocation) err
 	return nil
 }
 
-// loadJob reads the job of --job, and refuses what does not go with that.
-func (c *runCommand) loadJob(env Env, inv *invocation) (Job, error) {
+// refuseWithJob refuses what does not go with --job.
+func (c *runCommand) refuseWithJob(inv *invocation) error {
 	if c.Args.Source != "" {
-		return Job{}, &UsageError{Msg: "run wants either --job or a source and a destination", Hint: "tinybackup run --job " + shellQuote(c.Job)}
+		return &UsageError{Msg: "run wants either --job or a source and a destination", Hint: "tinybackup run --job " + shellQuote(c.Job)}
 	}
 	for name := range inv.given {
 		if !slices.Contains(jobRunOptions, name) {
-			return Job{}, &UsageError{Msg: "--job and --" + name + " exclude each other", Hint: "a job's options are in its file; tinybackup statusof --json tells where that is"}
+			return &UsageError{Msg: "--job and --" + name + " exclude each other", Hint: "a job's options are in its file; tinybackup statusof --json tells where that is"}
 		}
 	}
-	return LoadJob(env.Dirs, c.Job)
+	return nil
 }
 
 func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Report, error) {
-	job, err := c.loadJob(env, inv)
+	if err := c.refuseWithJob(inv); err != nil {
+		return Report{}, err
+	}
+	job, err := LoadJob(env.Dirs, c.Job)
 	if err != nil {
+		if !c.Now && !env.terminal { // else the one who asks reads it
+			tellUnable(ctx, env, c.Job, err)
+		}
 		return Report{}, err
 	}
 	o := c.Options

@@ -144,13 +144,18 @@ func (r Report) print(env Env) error {
 	if r.DryRun {
 		return r.printPlan(env)
 	}
-	env.say("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed",
-		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
-		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed))
+	env.say("%s", r.summary())
 	for _, p := range r.Parts {
 		env.say("%s", oneLine(p.String()))
 	}
 	return nil
+}
+
+// summary is what a run did, in one line.
+func (r Report) summary() string {
+	return fmt.Sprintf("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed",
+		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
+		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed))
 }
 
 // printPlan says what a run would do.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tinybackup/internal/notify"
 	"tinybackup/internal/sched"
 )
 
@@ -45,6 +46,8 @@ type Env struct {
 	schedulers  []sched.Scheduler   // nil: those of the machine
 	machineZone *time.Location      // that cron goes by; nil: what /etc/localtime says
 	crontabLock string              // of all edits of the crontab; empty: the user's
+
+	notify notify.Client // who sends messages and pings
 
 	// What a job's run is made of; nil: Run, and a timer. A simulation has its own.
 	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)

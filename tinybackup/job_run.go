@@ -46,6 +46,9 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (report Report,
 		return Report{}, err
 	}
 	r := &jobRun{env: env, job: job, spec: spec, over: over, start: env.Now().In(job.Installed.Location()), file: slog.New(slog.DiscardHandler)}
+	r.herald = newHerald(env, job.Options, &job)
+	// When the locks are given back: a service that does not answer is in nobody's way.
+	defer func() { r.herald.speak(ctx) }()
 	defer func() { r.addTrouble(&report) }()
 	broken := ""
 	err = requeue(ctx, env, job, spec)
@@ -64,7 +67,9 @@ func RunJob(ctx context.Context, env Env, job Job, over RunOnce) (report Report,
 	defer r.openLog()()
 	r.warn(broken)
 	if r.book, err = job.slots(); err != nil {
-		return Report{}, fmt.Errorf("slots: %w", err)
+		err = fmt.Errorf("slots: %w", err)
+		r.cannot(ctx, err)
+		return Report{}, err
 	}
 	report, err = r.run(ctx)
 	r.comeBack(ctx)
@@ -81,6 +86,7 @@ type jobRun struct {
 	file  *slog.Logger // the job's log alone
 
 	book    slotBook
+	herald  *herald
 	wait    time.Duration // look again after that long; 0: when the book says so
 	trouble []string      // warnings that are in no report yet
 }
@@ -115,6 +121,14 @@ func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
 	if !r.over.Now {
 		entry.Slot, _ = r.spec.Prev(r.start)
 	}
+	switch {
+	case busy == nil:
+		r.cannot(ctx, err)
+	case !r.over.Now: // else the one who asks reads it
+		for _, n := range r.news(Report{Start: r.start}, err) {
+			r.herald.tell(n)
+		}
+	}
 	return Report{}, errors.Join(err, r.record(ctx, &entry, Report{}, err))
 }
 
@@ -135,7 +149,7 @@ func (r *jobRun) openLog() (done func()) {
 		return func() {}
 	}
 	outer := r.env.Log
-	h := file.handler(r.env.LogLevel, r.env.Now).WithAttrs([]slog.Attr{slog.String("job", r.job.Options.Name)})
+	h := r.herald.listen(file.handler(r.env.LogLevel, r.env.Now).WithAttrs([]slog.Attr{slog.String("job", r.job.Options.Name)}))
 	r.file = slog.New(h)
 	r.env.Log, r.env.logPath = slog.New(teeHandler{outer.Handler(), h}), r.job.LogFile
 	return func() {
@@ -228,6 +242,9 @@ func (r *jobRun) interrupted(ctx context.Context) {
 	err = errors.New("the run was interrupted: it was killed, or the machine went off")
 	entry := HistoryEntry{Slot: b.Slot, Start: b.Tried, Change: b.failed(b.Tried)}
 	r.tell(entry.Change, err)
+	for _, n := range r.news(Report{Start: entry.Start, Change: entry.Change}, err) {
+		r.herald.tell(n)
+	}
 	if err := r.record(ctx, &entry, Report{}, err); err != nil {
 		r.warn("this is missing from the history: " + err.Error())
 	}
@@ -244,6 +261,7 @@ func (r *jobRun) missed(ctx context.Context, m sched.Missed) {
 		text = fmt.Sprintf("%d runs were missed, from %s to %s: no run began in time", m.Count, r.day(m.First), r.day(m.Last))
 	}
 	r.env.Log.Warn(text)
+	r.herald.missed(text)
 	entry := HistoryEntry{Slot: m.Last, Start: r.start, End: r.start, Result: ResultMissed, Missed: m.Count, Error: text}
 	if err := r.job.History().Append(entry); err != nil {
 		r.warn("this is missing from the history: " + err.Error())
@@ -274,11 +292,12 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	entry := HistoryEntry{Start: r.start, Slot: turn.Slot}
 	r.file.Info("run started", "id", r.job.ID, "source", o.Source, "dest", o.Dest, "retry", turn.Retry, "late", turn.Late)
 	report, err := Report{}, r.sleepIn(ctx, turn)
+	r.herald.begins()
 	if err == nil && !r.over.Now {
 		err = r.job.destGone(r.book)
 	}
 	if err == nil {
-		env, done := r.job.noteProgress(r.env)
+		env, done := r.job.noteProgress(r.herald.watch(r.env))
 		defer done()
 		// Rotation counts the days of the job's zone, whoever started this.
 		env.Now = func() time.Time { return r.env.Now().In(r.job.Installed.Location()) }
@@ -292,6 +311,7 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	r.addTrouble(&report)
 	report.Told = err != nil && report.Change == ""
 	entry.Change = report.Change
+	told := r.news(report, err)
 	recordErr := r.record(ctx, &entry, report, err)
 	switch {
 	case err != nil:
@@ -305,6 +325,7 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	if recordErr != nil {
 		r.warn("this run is missing from the history: " + recordErr.Error())
 	}
+	r.herald.ends(report, err, entry.Exit, told)
 	return report, err
 }
 

@@ -70,7 +70,7 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	opt := archive.Options{
 		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.store.ShareUnit(ctx),
 		Top: topName(r.Source), Decode: r.Verify || r.serial()%rereadEvery == 0, Map: r.Bmap,
-		Warn: r.warn.add, Progress: r.teller("reading", r.total()),
+		Warn: r.warn.add, Progress: r.teller(phaseReading, r.total()),
 	}
 	if previous != nil {
 		opt.Previous = &archive.Previous{Manifest: r.last, Archive: previous}

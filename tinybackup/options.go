@@ -95,6 +95,15 @@ type Options struct {
 	// is always the same for a host and a job. Zero: not at all.
 	Jitter Duration `long:"jitter" value-name:"TIME" description:"begin up to so much later, another time on each machine"`
 
+	// Notify are the services that messages go to, as URLs of shoutrrr; NotifyOn says
+	// what of. Zero: failures, new warnings and recoveries.
+	Notify   []ServiceURL `long:"notify" secret:"yes" value-name:"URL" description:"send messages to this service: telegram://, smtp://, ntfy:// and so on; may be repeated"`
+	NotifyOn Events       `long:"notify-on" value-name:"WHAT,…" description:"what of: failure, warning, recovery, success, start (default: the first three)"`
+	// NotifyProgress has a message sent at every so many per cent of a backup. Zero: none.
+	NotifyProgress int `long:"notify-progress" value-name:"N" description:"also send a message at the start, at every N per cent, and at the end"`
+	// Ping is the URL of a dead-man's switch, in the protocol of healthchecks.io.
+	Ping ServiceURL `long:"ping" secret:"yes" value-name:"URL" description:"ping a check, as of healthchecks.io, when a backup begins and ends"`
+
 	// Config is a file with options for many backups, which count where these here
 	// say nothing. Empty: tinybackup.ini beside the directory of the jobs, if there
 	// is one; "none": none. Jobs and the command line heed it, Run does not.

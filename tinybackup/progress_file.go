@@ -24,6 +24,9 @@ type RunProgress struct {
 // lock.
 const phaseStarting = "starting"
 
+// phaseReading is what it does most of the time: it reads the source.
+const phaseReading = "reading"
+
 // progressEvery is how often a run writes its progress down, at most.
 const progressEvery = 2 * time.Second
 

@@ -24,7 +24,17 @@ import (
 // something about it; then, as after any error, nothing new is stored and the
 // archives that were there are as they were. A run that stored an archive, and
 // has something to tell of it, returns no error, but a WarningCount.
+//
+// Without a job, those whom o names are told of it before Run returns.
 func Run(ctx context.Context, env Env, o Options, jobID string) (Report, error) {
+	if h := heraldByHand(env, o, jobID); h != nil {
+		return h.around(ctx, o)
+	}
+	return backUp(ctx, env, o, jobID)
+}
+
+// backUp is Run, and tells nobody.
+func backUp(ctx context.Context, env Env, o Options, jobID string) (Report, error) {
 	r := run{Env: env, Options: o, job: jobID, host: hostName()}
 	r.warn = &warnings{env: env}
 	err := r.do(ctx)

@@ -95,7 +95,7 @@ func Serve(ctx context.Context, env Env, ready func()) (err error) {
 	// From before the first run on: main lets go of the signals at the first one, and
 	// a second one that found nobody would kill us and leave the runs alone.
 	signals := make(chan os.Signal, 2)
-	notify(signals)
+	catch(signals)
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

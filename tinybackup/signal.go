@@ -19,7 +19,7 @@ func (e *SignalError) Error() string { return "ended by signal: " + e.Signal.Str
 func WithSignals(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
-	notify(signals)
+	catch(signals)
 	go func() {
 		s := <-signals
 		signal.Stop(signals)
@@ -28,8 +28,8 @@ func WithSignals(parent context.Context) context.Context {
 	return ctx
 }
 
-// notify sends to a channel the signals that tell a process to end.
-func notify(signals chan<- os.Signal) {
+// catch sends to a channel the signals that tell a process to end.
+func catch(signals chan<- os.Signal) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(signals, syscall.SIGHUP)

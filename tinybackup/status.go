@@ -76,6 +76,7 @@ type JobStatus struct {
 	History     string         `json:"history"`             // of its history
 	Log         string         `json:"log"`                 // of its log
 	LogLine     string         `json:"log_line,omitempty"`  // the last line of an error there, if its last run failed
+	Messages    []Addressee    `json:"messages,omitempty"`  // who hears of it
 	Problems    []Problem      `json:"problems"`            // the worst first
 	Recent      []HistoryEntry `json:"recent,omitempty"`    // the last runs, oldest first, if one job was asked for
 	Upcoming    []time.Time    `json:"upcoming,omitempty"`  // the next slots, if one job was asked for

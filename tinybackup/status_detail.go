@@ -66,6 +66,9 @@ func (j JobStatus) printDetail(env Env) error {
 		line("next", strings.Join(next, ", "))
 		line("archives", j.archives())
 	}
+	for _, a := range j.Messages {
+		line("tells", oneLine(a.text()))
+	}
 	if j.LogLine != "" {
 		line("logged", oneLine(j.LogLine))
 	}

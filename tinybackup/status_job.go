@@ -23,7 +23,7 @@ func (l *look) job(ctx context.Context, n numbered) JobStatus {
 	j := n.job
 	js.Name, js.Source, js.Dest = j.Options.Name, j.Options.Source, j.Options.Dest
 	js.Time, js.Zone, js.Scheduler = j.Time, j.Installed.Location().String(), j.Scheduler
-	js.Log, js.History = j.LogFile, j.History().path()
+	js.Log, js.History, js.Messages = j.LogFile, j.History().path(), j.heard()
 	spec, err := j.Spec()
 	if err != nil { // readJob has parsed it
 		js.problem(StateBroken, "", "its time cannot be read: %v", err)

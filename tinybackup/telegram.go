@@ -2,7 +2,6 @@ package tinybackup
 
 import (
 	"net/url"
-	"reflect"
 	"regexp"
 	"strings"
 )
@@ -55,10 +54,7 @@ func (s *sharedFile) addTelegram(bot telegram, where origins) (bool, error) {
 		}
 		return false, err
 	}
-	_, fields := s.options.fields()
-	if notify, there := fields["notify"]; there {
-		notify.Set(reflect.Append(notify, reflect.ValueOf(url).Convert(notify.Type().Elem())))
-		s.where["notify"] = append(s.where["notify"], where["bot_token"]...)
-	}
+	s.options.Notify = append(s.options.Notify, ServiceURL(url))
+	s.where["notify"] = append(s.where["notify"], where["bot_token"]...)
 	return true, nil
 }

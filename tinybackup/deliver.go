@@ -1,0 +1,204 @@
+package tinybackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"tinybackup/internal/notify"
+)
+
+// An addressee is one who hears of a job.
+type addressee struct {
+	label string
+	url   string
+	ping  bool // it gets pings, not messages
+}
+
+// addressees are all of them.
+func (o Options) addressees() (all []addressee) {
+	for i, label := range labels(o.Notify) {
+		all = append(all, addressee{label: label, url: string(o.Notify[i])})
+	}
+	if o.Ping != "" {
+		all = append(all, addressee{label: notify.PingName, url: string(o.Ping), ping: true})
+	}
+	return all
+}
+
+// send delivers one letter.
+func (a addressee) send(ctx context.Context, c notify.Client, l letter) error {
+	if a.ping {
+		return c.Ping(ctx, a.url, *l.Ping)
+	}
+	return c.Send(ctx, a.url, notify.Message{Title: l.Title, Text: l.Text})
+}
+
+// deliver puts the news into the job's outbox, and sends what is there: a process
+// that is killed meanwhile loses none of it.
+func (h *herald) deliver(ctx context.Context) {
+	letters := h.letters()
+	if _, err := os.Lstat(h.box); len(letters) == 0 && errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	box, done, err := h.openOutbox(ctx)
+	defer done()
+	if err != nil {
+		// The disk of the state may be full or read-only: all the more to be told. But
+		// that the job cannot run would be told at every start.
+		h.log.Warn("messages cannot be kept: " + err.Error())
+		if h.unable != "" && !h.onTime {
+			return
+		}
+	}
+	letters = append(h.ableAgain(&box), letters...)
+	if h.unable != "" && box.Unable == h.unable {
+		letters = nil // it was told
+	}
+	box.Unable = h.unable
+	box.Waiting = append(box.Waiting, letters...)
+	box.prune(h.env.Now(), labelsOf(h.o.addressees()))
+	h.keep(box, err)
+	h.sendAll(ctx, &box, len(letters) > 0)
+	h.keep(box, err)
+}
+
+// openOutbox takes the lock of the outbox and reads it; done gives the lock back.
+func (h *herald) openOutbox(ctx context.Context) (box outbox, done func(), err error) {
+	path := filepath.Join(filepath.Dir(h.box), "outbox.lock")
+	lock, err := lockFile(ctx, path, "sending messages", heraldLimit)
+	if err != nil {
+		return box, func() {}, err
+	}
+	box, err = readOutbox(h.box)
+	return box, func() {
+		if err := lock.Unlock(); err != nil {
+			h.log.Warn("messages: " + err.Error())
+		}
+	}, err
+}
+
+func labelsOf(all []addressee) (names []string) {
+	for _, a := range all {
+		names = append(names, a.label)
+	}
+	return names
+}
+
+// keep writes the outbox, if it could be read.
+func (h *herald) keep(box outbox, opened error) {
+	if opened != nil {
+		return
+	}
+	if err := box.write(h.box); err != nil {
+		h.log.Warn("messages cannot be kept: " + err.Error())
+	}
+}
+
+// letters are the news of this run.
+func (h *herald) letters() (all []letter) {
+	for _, n := range h.news {
+		all = append(all, h.letter(n.Message))
+	}
+	if h.final != nil {
+		all = append(all, letter{At: h.env.Now(), To: []string{notify.PingName}, Ping: h.final})
+	}
+	return all
+}
+
+func (h *herald) letter(m notify.Message) letter {
+	return letter{At: h.env.Now(), To: labels(h.o.Notify), Title: m.Title, Text: m.Text}
+}
+
+// sendAll sends what waits: to all at the same time, to each in its order. One that
+// did not answer lately is left alone, unless there is something new to tell.
+func (h *herald) sendAll(ctx context.Context, box *outbox, isNew bool) {
+	var all sync.WaitGroup
+	var mu sync.Mutex // of box
+	now := h.env.Now()
+	for _, a := range h.o.addressees() {
+		if s, silent := box.Silent[a.label]; box.waitingFor(a.label) == 0 || silent && !isNew && now.Before(s.Next) {
+			continue
+		}
+		var mine []letter
+		for _, l := range box.Waiting {
+			if slices.Contains(l.To, a.label) {
+				mine = append(mine, l)
+			}
+		}
+		all.Go(func() {
+			n, err := h.sendTo(ctx, a, mine)
+			mu.Lock()
+			defer mu.Unlock()
+			box.delivered(a.label, n)
+			h.outcome(box, a.label, err)
+		})
+	}
+	all.Wait()
+}
+
+// sendTo sends letters to one until it fails; n got there.
+func (h *herald) sendTo(ctx context.Context, a addressee, letters []letter) (n int, err error) {
+	for _, l := range letters {
+		if err := a.send(ctx, h.env.notify, l); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// outcome notes and logs how it went with one. That it fails is on the screen, and
+// so in cron's mail, when that begins, and not every night.
+func (h *herald) outcome(box *outbox, label string, err error) {
+	if err == nil {
+		if s, silent := box.Silent[label]; silent {
+			h.log.Info(fmt.Sprintf("%s is told again, after %d tries since %s", label, s.Tries, s.Since.Format(time.RFC3339)))
+			delete(box.Silent, label)
+		}
+		return
+	}
+	why := reason(err)
+	if box.failed(label, why, h.env.Now()) {
+		h.env.Log.Warn(fmt.Sprintf("%s could not be told: %s", label, why))
+	}
+	h.log.Warn(fmt.Sprintf("%s could not be told: %s", label, why), "waiting", box.waitingFor(label))
+}
+
+// reason is an error of package notify without the name of the service.
+func reason(err error) string {
+	var e *notify.Error
+	if errors.As(err, &e) {
+		return e.Why
+	}
+	return err.Error()
+}
+
+// lateLog writes to a job's log while no run has it open, or another one: whole
+// lines at its end, and it never makes an old log of it.
+func (j Job) lateLog(env Env) slog.Handler {
+	text := slog.NewTextHandler(appender(j.LogFile), &slog.HandlerOptions{Level: env.LogLevel})
+	return clockHandler{now: env.Now, Handler: text.WithAttrs([]slog.Attr{slog.String("job", j.Options.Name)})}
+}
+
+// An appender is the path of a file that each Write opens, adds to, and closes.
+type appender string
+
+func (path appender) Write(p []byte) (n int, err error) {
+	if err := os.MkdirAll(filepath.Dir(string(path)), 0o700); err != nil {
+		return 0, err
+	}
+	f, err := os.OpenFile(string(path), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	n, err = f.Write(p)
+	return n, errors.Join(err, f.Close())
+}

@@ -1,0 +1,159 @@
+package tinybackup
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"tinybackup/internal/notify"
+)
+
+// An outbox is what a job has to tell, and could not yet: outbox.json in its state
+// directory, read and written under outbox.lock. It has the names of services, and
+// nothing else of their URLs.
+type outbox struct {
+	Waiting []letter `json:"waiting,omitempty"` // oldest first
+	// Silent are the services that the last message did not get to.
+	Silent map[string]silence `json:"silent,omitempty"`
+	// Unable is why the job could not even be started, as was told; none once it
+	// could.
+	Unable string `json:"unable,omitempty"`
+}
+
+// A letter is a message, or the ping of a run's end, and who has not got it yet.
+type letter struct {
+	At    time.Time    `json:"at"`
+	To    []string     `json:"to"` // labels
+	Title string       `json:"title,omitempty"`
+	Text  string       `json:"text,omitempty"`
+	Ping  *notify.Ping `json:"ping,omitempty"`
+}
+
+// A silence is what is known of a service that cannot be told anything.
+type silence struct {
+	Since time.Time `json:"since"`
+	Tries int       `json:"tries"`
+	Next  time.Time `json:"next"` // not before, unless there is something new
+	Why   string    `json:"why"`
+}
+
+const (
+	// outboxLetters and outboxAge bound what waits: the oldest go first. A night's
+	// failure is no news after a week.
+	outboxLetters = 20
+	outboxAge     = 7 * 24 * time.Hour
+	// pingAge is when the end of a run is no sign of life any more.
+	pingAge = 24 * time.Hour
+	// outboxPause is how long a service that did not answer is left alone, then
+	// twice as long each time up to outboxMaxPause.
+	outboxPause    = 5 * time.Minute
+	outboxMaxPause = 6 * time.Hour
+)
+
+func (j Job) outboxPath() string { return filepath.Join(j.StateDir, "outbox.json") }
+
+// labels are what the services of URLs are called: by their names, and of several
+// of one kind the second and so on by a number as well.
+func labels(urls []ServiceURL) []string {
+	names := make([]string, len(urls))
+	seen := make(map[string]int)
+	for i, u := range urls {
+		names[i] = u.String()
+		if seen[names[i]]++; seen[names[i]] > 1 {
+			names[i] = fmt.Sprintf("%s %d", u, seen[u.String()])
+		}
+	}
+	return names
+}
+
+// readOutbox reads the outbox of a job. None, and one that is damaged, is empty:
+// what waited there is lost, and nothing else.
+func readOutbox(path string) (outbox, error) {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return outbox{}, err
+	}
+	var box outbox
+	if json.Unmarshal(text, &box) != nil {
+		box = outbox{}
+	}
+	return box, nil
+}
+
+// write keeps the outbox; an empty one is no file.
+func (b outbox) write(path string) error {
+	if b.empty() {
+		return ignoreMissing(os.Remove(path))
+	}
+	text, err := json.MarshalIndent(b, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeWhole(path, append(text, '\n'))
+}
+
+func (b outbox) empty() bool { return len(b.Waiting) == 0 && len(b.Silent) == 0 && b.Unable == "" }
+
+// prune drops what is too old, too much, or for services that the job does not
+// name any more.
+func (b *outbox) prune(now time.Time, to []string) {
+	kept := b.Waiting[:0]
+	for _, l := range b.Waiting {
+		l.To = slices.DeleteFunc(l.To, func(label string) bool { return !slices.Contains(to, label) })
+		age := outboxAge
+		if l.Ping != nil {
+			age = pingAge
+		}
+		if len(l.To) > 0 && now.Sub(l.At) <= age {
+			kept = append(kept, l)
+		}
+	}
+	b.Waiting = kept[max(0, len(kept)-outboxLetters):]
+	for label := range b.Silent {
+		if !slices.Contains(to, label) {
+			delete(b.Silent, label)
+		}
+	}
+}
+
+// waitingFor is how many letters a service has not got yet.
+func (b outbox) waitingFor(label string) (n int) {
+	for _, l := range b.Waiting {
+		if slices.Contains(l.To, label) {
+			n++
+		}
+	}
+	return n
+}
+
+// delivered notes that a service has got the first n letters that waited for it.
+func (b *outbox) delivered(label string, n int) {
+	for i := range b.Waiting {
+		if l := &b.Waiting[i]; n > 0 && slices.Contains(l.To, label) {
+			l.To = slices.DeleteFunc(slices.Clone(l.To), func(s string) bool { return s == label })
+			n--
+		}
+	}
+	b.Waiting = slices.DeleteFunc(b.Waiting, func(l letter) bool { return len(l.To) == 0 })
+}
+
+// failed notes that a service could not be told, and says whether that is new.
+func (b *outbox) failed(label, why string, now time.Time) (first bool) {
+	s, silent := b.Silent[label]
+	if !silent {
+		s.Since = now
+	}
+	pause := min(outboxPause<<min(s.Tries, 10), outboxMaxPause)
+	s.Tries++
+	s.Next, s.Why = now.Add(pause), why
+	if b.Silent == nil {
+		b.Silent = make(map[string]silence)
+	}
+	b.Silent[label] = s
+	return !silent
+}
