@@ -20,16 +20,17 @@ const module = "tinybackup"
 // libraries are the modules of others, each with the one directory that may
 // import it.
 var libraries = map[string]string{
-	"github.com/adhocore/gronx":        "internal/sched",
-	"github.com/bmatcuk/doublestar/v4": "internal/source",
-	"github.com/gofrs/flock":           "internal/store",
-	"github.com/jessevdk/go-flags":     "tinybackup",
-	"github.com/klauspost/compress":    "internal/archive",
-	"github.com/pkg/xattr":             "internal/source",
-	"github.com/schollz/progressbar":   "tinybackup",
-	"github.com/ulikunitz/xz":          "internal/archive",
-	"golang.org/x/term":                "tinybackup",
-	"gopkg.in/natefinch/lumberjack.v2": "tinybackup",
+	"github.com/adhocore/gronx":          "internal/sched",
+	"github.com/bmatcuk/doublestar/v4":   "internal/source",
+	"github.com/gofrs/flock":             "internal/store",
+	"github.com/jessevdk/go-flags":       "tinybackup",
+	"github.com/klauspost/compress":      "internal/archive",
+	"github.com/nicholas-fedor/shoutrrr": "internal/notify",
+	"github.com/pkg/xattr":               "internal/source",
+	"github.com/schollz/progressbar":     "tinybackup",
+	"github.com/ulikunitz/xz":            "internal/archive",
+	"golang.org/x/term":                  "tinybackup",
+	"gopkg.in/natefinch/lumberjack.v2":   "tinybackup",
 }
 
 // testLibraries are in no program: any test may import them, and nothing else.
@@ -52,8 +53,10 @@ func allowed(from, to string) bool {
 		return to == "internal/source"
 	case "internal/source":
 		return to == "internal/source/blockmap"
+	case "internal/notify":
+		return to == "internal/notify/notifytest"
 	case "internal/e2e":
-		return to == "internal/e2e/faults"
+		return to == "internal/e2e/faults" || to == "internal/notify/notifytest"
 	}
 	return false
 }

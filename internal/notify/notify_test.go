@@ -301,9 +301,9 @@ func TestErrorsHaveNoSecrets(t *testing.T) {
 		through http.RoundTripper
 	}{
 		{"telegram://" + botToken + "@telegram?chats=@ops", toward(t, far)},
-		{"telegram://" + botToken + "@telegram", nil},               // no chat
+		{"telegram://" + botToken + "@telegram", nil},                // no chat
 		{"telegram://" + botToken + "x%zz@telegram?chats=@ops", nil}, // no URL
-		{"telegram://" + slackKey + "@telegram?chats=@ops", nil},    // no token
+		{"telegram://" + slackKey + "@telegram?chats=@ops", nil},     // no token
 		{"slack://hook:" + slackKey + "@webhook", toward(t, slack)},
 		{"slack://hook:" + slackKey + "toolong@webhook?color=" + escaped, nil},
 		{"ntfy://anna:" + escaped + "@" + web.Addr() + "/secrettopic?scheme=http", nil},
