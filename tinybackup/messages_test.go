@@ -320,7 +320,9 @@ func TestMessagesOfNoRun(t *testing.T) {
 	}
 	h.titles()
 	h.pings()
-	h.env.backup = func(context.Context, Env, Options, string) (Report, error) { return Report{}, &BusyError{Msg: "locked"} }
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+		return Report{}, &BusyError{Msg: "locked"}
+	}
 	_, _ = h.start(1, "02:30")
 	h.expect("the archives are locked", titleSkipped, "start, 4")
 }
@@ -410,7 +412,9 @@ func TestMessagesLater(t *testing.T) {
 	t.Parallel()
 	h := newHeard(t, func(o *Options) { o.Ping = "" })
 	h.web.Respond(func(notifytest.Call) notifytest.Answer { return notifytest.Answer{Status: 401} })
-	h.env.backup = func(context.Context, Env, Options, string) (Report, error) { return Report{WarningCount: 1, Warnings: []string{"w"}}, nil }
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+		return Report{WarningCount: 1, Warnings: []string{"w"}}, nil
+	}
 	_, _ = h.start(0, "02:30")
 	h.expect("refused: not tried again", titleWarnings, "")
 	for _, c := range []struct {

@@ -65,7 +65,7 @@ func (c Client) Send(ctx context.Context, rawURL string, m Message) error {
 func (c Client) try(ctx context.Context, service string, once func(context.Context, *observer) error) error {
 	pause := firstPause
 	for n := 1; ; n++ {
-		err, wait := c.once(ctx, service, once)
+		wait, err := c.once(ctx, service, once)
 		var e *Error
 		if !errors.As(err, &e) || !e.Passing || n == tries || wait > longPause || ctx.Err() != nil {
 			return err
@@ -79,7 +79,7 @@ func (c Client) try(ctx context.Context, service string, once func(context.Conte
 
 // once is one try, within its time. wait is how long the server asks to be left
 // alone.
-func (c Client) once(ctx context.Context, service string, once func(context.Context, *observer) error) (err error, wait time.Duration) {
+func (c Client) once(ctx context.Context, service string, once func(context.Context, *observer) error) (wait time.Duration, err error) {
 	timeout := c.Timeout
 	if timeout == 0 {
 		timeout = tryTimeout
@@ -103,7 +103,7 @@ func (c Client) once(ctx context.Context, service string, once func(context.Cont
 	if errors.As(err, &e) {
 		e.Service = service
 	}
-	return err, o.retryAfter()
+	return o.retryAfter(), err
 }
 
 func (c Client) sleep(ctx context.Context, d time.Duration) error {
