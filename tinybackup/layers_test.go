@@ -266,6 +266,46 @@ func TestJobNamesShared(t *testing.T) {
 	}
 }
 
+// A list whose only value is empty has none, whatever the shared file has; and keeps
+// that when it is written anew.
+func TestJobWantsEmptyList(t *testing.T) {
+	t.Parallel()
+	dirs, j := ownJob(t, strings.NewReplacer("exclude = *.o\n", "exclude =\n", "exclude = \"*.a\"\n", "", "exclude = /cache/\n", "").Replace(ownFile))
+	sharedText(t, dirs, "[options]\nexclude = x\n")
+	for _, how := range []string{"as typed", "rewritten", "written anew"} {
+		got, err := LoadJob(dirs, j.ID)
+		if err != nil || len(got.Options.Exclude) != 0 {
+			t.Fatalf("%s: got %q, %v", how, got.Options.Exclude, err)
+		}
+		if how == "rewritten" {
+			if err := os.Remove(j.Path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := got.Write(dirs); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The shared file is one beside a directory of jobs: a job's file that lies about has
+// none.
+func TestJobElsewhereHasNoShared(t *testing.T) {
+	t.Parallel()
+	dirs, j := ownJob(t, strings.Replace(ownFile, "keep = 14\n", "", 1))
+	dir := t.TempDir()
+	path := filepath.Join(dir, "about", j.ID+".ini")
+	if err := writeWhole(path, []byte(readText(t, j.Path))); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeWhole(filepath.Join(dir, sharedName), []byte("[options]\nkeep = 3\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := LoadJob(dirs, path); err != nil || got.Options.Keep != DefaultKeep {
+		t.Errorf("got %v, %v, want the default", got.Options.Keep, err)
+	}
+}
+
 // Every option of the backup that is not of one run is a key of a job's file, and
 // comes back from there.
 func TestEveryOptionIsAKey(t *testing.T) {
