@@ -280,7 +280,7 @@ func TestHookInterrupted(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	cancel(&SignalError{Signal: syscall.SIGTERM})
-	if err := <-ended; !errors.As(err, new(*SignalError)) {
+	if err := <-ended; !errors.As(err, new(*SignalError)) || strings.Contains(err.Error(), "hook") {
 		t.Errorf("got %v", err)
 	}
 	if got := b.seen("after"); got != "failed 143\n" {

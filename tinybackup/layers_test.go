@@ -181,6 +181,9 @@ func TestTelegram(t *testing.T) {
 		if got, err := bot.url(); got != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
 		}
+		if o := (Options{Notify: []ServiceURL{ServiceURL(want)}}); want != "" && o.checkNotify() != nil {
+			t.Errorf("%q: nobody takes %s: %v", text, want, o.checkNotify())
+		}
 	}
 }
 
@@ -263,6 +266,42 @@ func TestJobNamesShared(t *testing.T) {
 		if errors.As(err, new(*os.PathError)) {
 			t.Errorf("%s: the error says that the job's file cannot be read", config)
 		}
+	}
+}
+
+// What a job now says against the shared file comes into its file, also if it is the
+// default.
+func TestJobSaysDefault(t *testing.T) {
+	t.Parallel()
+	dirs, j := ownJob(t, strings.Replace(ownFile, "verify = false\n", "", 1))
+	sharedText(t, dirs, "[options]\nverify = true\n")
+	j, err := LoadJob(dirs, j.ID)
+	if err != nil || !j.Options.Verify {
+		t.Fatal(j.Options.Verify, err)
+	}
+	j.Options.Verify, j.inherited, j.own = false, nil, []string{"verify"}
+	if err := j.Write(dirs); err != nil {
+		t.Fatal(err)
+	}
+	if back, err := LoadJob(dirs, j.ID); err != nil || !sameJob(back, j) || !strings.Contains(readText(t, j.Path), "compress = zstd\nverify = false\n# the end\n") {
+		t.Errorf("got %+v, %v, of\n%s", back, err, readText(t, j.Path))
+	}
+}
+
+// An old file has its chat told of a job, with those of the other section.
+func TestJobTelegram(t *testing.T) {
+	t.Parallel()
+	dirs, j := ownJob(t, ownFile)
+	token := "12345:" + strings.Repeat("aB-c_", 7)
+	sharedText(t, dirs, "[options]\nnotify = ntfy://ntfy.sh/x\n[Telegram]\nchat_id = -100345\nbot_token = '"+token+"'\n")
+	want := []ServiceURL{"ntfy://ntfy.sh/x", ServiceURL("telegram://" + token + "@telegram?chats=-100345")}
+	if got, err := LoadJob(dirs, j.ID); err != nil || !slices.Equal(got.Options.Notify, want) {
+		t.Errorf("got %d services, %v", len(got.Options.Notify), err)
+	}
+	path := sharedText(t, dirs, "[options]\nnotify = telegram:///t0ken\n[Telegram]\nchat_id = 1\nbot_token = "+token+"\n")
+	_, err := LoadJob(dirs, j.ID)
+	if err == nil || !strings.Contains(err.Error(), path+":2: --notify") || strings.Contains(err.Error(), "t0ken") {
+		t.Errorf("a URL that is none: got %v", err)
 	}
 }
 
