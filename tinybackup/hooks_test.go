@@ -98,6 +98,9 @@ func TestHookMakesSource(t *testing.T) {
 	if got := b.seen("result"); got != "failed\n" {
 		t.Errorf("the after hook was told %q", got)
 	}
+	if _, err := b.run(edit(b.in("mkfifo made"))); err == nil || !strings.Contains(err.Error(), `made" is a named pipe`) {
+		t.Errorf("a before hook that makes a FIFO: %v", err)
+	}
 	_, err := b.run(func(o *Options) { edit("true")(o); o.DryRun = true })
 	if err == nil || !strings.Contains(hintOf(err), "--dry-run does not run that") {
 		t.Errorf("dry run: %v, hint %q", err, hintOf(err))
