@@ -7,7 +7,7 @@
 # on the first card is not on the second. A restore that was killed does not boot.
 #
 # It needs root, for loop devices, and what testdata/vm.sh needs but for lvm2, besides
-#   apt-get install --no-install-recommends dosfstools mtools fdisk
+#   apt-get install --no-install-recommends dosfstools mtools
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 program=$(realpath "$1")
@@ -62,11 +62,14 @@ chmod +x root/init
 
 # The card: 64 MiB of FAT, 192 of ext4, behind each other as an imager makes it.
 truncate -s 261M card.img
-sfdisk -q card.img <<'END'
-label: dos
-start=4MiB, size=64MiB, type=c
-start=68MiB, size=192MiB, type=83
-END
+entry() { # TYPE FROM SIZE: of an MBR, in MiB
+	printf '\0\0\0\0%b\0\0\0' "\\x$1"
+	for n in $(($2 * 2048)) $(($3 * 2048)); do
+		printf '%b' "$(printf '\\x%02x' $((n & 255)) $((n >> 8 & 255)) $((n >> 16 & 255)) $((n >> 24)))"
+	done
+}
+{ entry c 4 64; entry 83 68 192; } | dd of=card.img bs=1 seek=446 conv=notrunc status=none
+printf '\125\252' | dd of=card.img bs=1 seek=510 conv=notrunc status=none
 truncate -s 64M fat.img
 mkfs.fat -F 32 -s 1 fat.img >fat.log
 head -c 20M /dev/urandom >noise
@@ -83,11 +86,10 @@ mkdir -p mnt/{bin,sbin,dev,proc,data}
 cp "$(command -v busybox)" mnt/bin/
 for i in 1 2 3 4 5 6 7 8; do
 	head -c "$((i * 300000))" /dev/urandom >"mnt/data/$i"
-	cp noise "mnt/data/gone.$i"
-	sync -f mnt
-	rm "mnt/data/gone.$((i > 2 ? i - 2 : i))"
+	[ $i -gt 5 ] || cp noise "mnt/data/gone.$i"
 done
-rm -f mnt/data/gone.*
+sync -f mnt
+rm mnt/data/gone.*
 (cd mnt && find data -type f -print0 | xargs -0 sha256sum >sums)
 token="this is the restored card, $RANDOM$RANDOM"
 echo "$token" >mnt/token
@@ -115,7 +117,8 @@ head -c 300M /dev/urandom >other.img
 attach other.img
 other=$loop
 
-boot() { # FILE: boot it as a Pi does; what it prints is in ./console
+boot() { # FILE: boot it as a Pi does, if it has a partition table; what it prints is in ./console
+	[ "$(od -An -tx1 -j510 -N2 "$1")" = " 55 aa" ] || return 1
 	mcopy -n -o -i "$1@@4M" ::/kernel.img ::/initrd . 2>/dev/null || return 1
 	timeout 120 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -m 512 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
@@ -130,9 +133,9 @@ until cmp -s -n 4096 other.img /dev/zero; do
 	kill -0 $pid 2>/dev/null || { echo "it ended before it could be killed"; exit 1; }
 done
 kill -9 $pid
-wait $pid || true
+wait $pid 2>/dev/null || true
 if boot other.img; then echo "a card that is not complete boots"; exit 1; fi
-[ -z "$(sfdisk -d other.img 2>/dev/null | grep start)" ] || { echo "a card that is not complete has partitions"; exit 1; }
+cmp -s -n 1048576 other.img /dev/zero || { echo "a card that is not complete has a beginning"; exit 1; }
 ok "killed, it is no card"
 
 "$program" restore --yes dest "$other"
@@ -140,5 +143,5 @@ ok "restored"
 boot other.img
 grep -qx "$token" console || { cat console; echo "it does not boot"; exit 1; }
 ok "booted: $token"
-for l in "$other"; do e2fsck -fn "$l?offset=$((68 << 20))" >fsck.log || { cat fsck.log; exit 1; }; done
+e2fsck -fn "other.img?offset=$((68 << 20))" >fsck.log 2>&1 || { cat fsck.log; exit 1; }
 ok "its file system is in order, after it was written to"
