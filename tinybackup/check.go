@@ -64,9 +64,6 @@ func (o Options) Check() error {
 			return err
 		}
 	}
-	if o.Bmap && !isDevice(o.Source) {
-		return &UsageError{Msg: fmt.Sprintf("--bmap is for devices, and source %q is none", o.Source), Hint: "leave --bmap out"}
-	}
 	if err := checkDest(o.Dest); err != nil {
 		return err
 	}

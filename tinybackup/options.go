@@ -64,7 +64,8 @@ type Options struct {
 	// AllBlocks reads the blocks of a device that its file systems call free, too.
 	// Otherwise they are zeros in the image.
 	AllBlocks bool `long:"all-blocks" description:"read a device's free blocks, too, instead of storing zeros"`
-	// Bmap also stores a map of the blocks that a device's file systems use, for bmaptool.
+	// Bmap also stores a map of the blocks that a device's file systems use, for
+	// bmaptool. Nothing comes of it for other sources.
 	Bmap bool `long:"bmap" description:"of a device: also make ARCHIVE.bmap, for bmaptool"`
 	// Live images a device although it is mounted for writing.
 	Live bool `long:"live" description:"image a device although it is mounted for writing"`
