@@ -145,7 +145,7 @@ func parseQueue(text string) ([]queuedJob, error) {
 		line = strings.TrimSuffix(line, "\n")
 		id, rest, ok := strings.Cut(line, "\t")
 		words := strings.Fields(rest)
-		if !ok || id == "" || len(words) < 3 || len(words[len(words)-2]) != 1 {
+		if !ok || id == "" || len(words) < 3 || !isQueue(words[len(words)-2]) {
 			return nil, fmt.Errorf("atq: a line that is not understood: %q", line)
 		}
 		n := len(words)
@@ -156,6 +156,11 @@ func parseQueue(text string) ([]queuedJob, error) {
 		jobs = append(jobs, queuedJob{id: id, when: when, queue: words[n-2][0], user: words[n-1]})
 	}
 	return jobs, nil
+}
+
+// isQueue says whether a word can be the queue of a job: a letter, or "=" while it runs.
+func isQueue(word string) bool {
+	return len(word) == 1 && (word[0]|0x20 >= 'a' && word[0]|0x20 <= 'z' || word[0] == '=')
 }
 
 func parseQueueTime(text string) (time.Time, error) {
