@@ -92,6 +92,24 @@ func TestHookMounts(t *testing.T) {
 	}
 }
 
+// TestHookDevice has hooks unmount a device and mount it again, which takes nobody else
+// who has it: so it is closed when the after hook comes.
+func TestHookDevice(t *testing.T) {
+	t.Parallel()
+	inside(t)
+	need(t, "mkfs.ext4", "losetup")
+	p := newProgram(t)
+	_, dest, out := hookPlace(t)
+	device := ext4(t, 8<<20, func(mnt string) { write(t, filepath.Join(mnt, "file"), "x") })
+	point := mkdir(t, out, "point")
+	tool(t, "mount", device, point)
+	t.Cleanup(func() { unmount(t, point) })
+	p.run(t, "run", "--name", "d", "--before", "umount "+point, "--after", fmt.Sprintf("mount %s %s", device, point), device, dest)
+	if got := readFile(t, filepath.Join(point, "file")); got != "x" {
+		t.Errorf("the device is not mounted again: %q", got)
+	}
+}
+
 // TestHookJob runs a job's hooks as cron does, with next to no environment: output and
 // failures go to the log and to the history, and "not now" is tried again in silence.
 func TestHookJob(t *testing.T) {
