@@ -33,6 +33,16 @@ func (o Options) addressees() (all []addressee) {
 	return all
 }
 
+// among are the letters for the addressee.
+func (a addressee) among(letters []letter) (mine []letter) {
+	for _, l := range letters {
+		if slices.Contains(l.To, a.label) {
+			mine = append(mine, l)
+		}
+	}
+	return mine
+}
+
 // send delivers one letter.
 func (a addressee) send(ctx context.Context, c notify.Client, l letter) error {
 	if a.ping {
@@ -66,7 +76,7 @@ func (h *herald) deliver(ctx context.Context) {
 	box.Waiting = append(box.Waiting, letters...)
 	box.prune(h.env.Now(), labelsOf(h.o.addressees()))
 	h.keep(box, err)
-	h.sendAll(ctx, &box, len(letters) > 0)
+	h.sendAll(ctx, &box, letters)
 	h.keep(box, err)
 }
 
@@ -118,20 +128,16 @@ func (h *herald) letter(m notify.Message) letter {
 }
 
 // sendAll sends what waits: to all at the same time, to each in its order. One that
-// did not answer lately is left alone, unless there is something new to tell.
-func (h *herald) sendAll(ctx context.Context, box *outbox, isNew bool) {
+// did not answer lately is left alone, unless there is something new for it.
+func (h *herald) sendAll(ctx context.Context, box *outbox, letters []letter) {
 	var all sync.WaitGroup
 	var mu sync.Mutex // of box
 	now := h.env.Now()
 	for _, a := range h.o.addressees() {
-		if s, silent := box.Silent[a.label]; box.waitingFor(a.label) == 0 || silent && !isNew && now.Before(s.Next) {
+		mine := a.among(box.Waiting)
+		s, silent := box.Silent[a.label]
+		if len(mine) == 0 || silent && len(a.among(letters)) == 0 && now.Before(s.Next) {
 			continue
-		}
-		var mine []letter
-		for _, l := range box.Waiting {
-			if slices.Contains(l.To, a.label) {
-				mine = append(mine, l)
-			}
 		}
 		all.Go(func() {
 			n, err := h.sendTo(ctx, a, mine)

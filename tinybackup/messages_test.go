@@ -340,6 +340,10 @@ func TestMessagesWait(t *testing.T) {
 		if _, locked := isLocked(filepath.Join(h.job.StateDir, "run.lock")); locked && !strings.HasSuffix(c.Path, "/start") {
 			t.Error("the job is locked while messages are sent")
 		}
+		// And who kills us now loses no message.
+		if box, err := readOutbox(h.job.outboxPath()); (err != nil || len(box.Waiting) == 0) && !strings.HasSuffix(c.Path, "/start") {
+			t.Errorf("outbox while messages are sent: %+v, %v", box, err)
+		}
 		return notifytest.Answer{Status: 503, Type: "text/plain", Body: "no way to " + c.Path}
 	}
 	h.web.Respond(down)
@@ -359,11 +363,7 @@ func TestMessagesWait(t *testing.T) {
 	h.expect("a minute later", "", "")
 	h.screen.Reset()
 	_, _ = h.start(0, "02:35")
-	if got := len(h.web.Calls()) - h.gotCalls; got != 3 {
-		t.Errorf("with another ping to send: got %d tries of the message, want 3", got)
-	}
-	h.titles()
-	h.pings()
+	h.expect("the second try", "Backup failed, Backup failed, Backup failed", "start, start, start, 1, 1, 1")
 	if strings.Contains(h.screen.String(), "told") {
 		t.Errorf("told twice on the screen: %s", h.screen.String())
 	}
@@ -428,11 +428,34 @@ func TestMessagesLater(t *testing.T) {
 		}
 		h.expect(c.clock, want, "")
 	}
+	// Something new is a reason to try what is old.
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+		return Report{WarningCount: 1, Warnings: []string{"other"}}, nil
+	}
+	h.now = h.now.Add(time.Minute)
+	if _, err := RunJob(t.Context(), h.env, h.job, RunOnce{Now: true}); err != nil {
+		t.Fatal(err)
+	}
+	h.expect("something new", titleWarnings, "")
 	h.web.Respond(nil)
-	_, _ = h.start(0, "03:45")
-	h.expect("it is let in", titleWarnings, "")
 	_, _ = h.start(0, "09:00")
+	h.expect("it is let in", titleWarnings+", "+titleWarnings, "")
+	contains(t, "the first", h.web.Calls()[h.gotCalls-2].JSON("message"), "- w\n")
+	contains(t, "the second", h.last(), "- other\n")
+	_, _ = h.start(0, "20:00")
 	h.expect("and told once", "", "")
+
+	// Who is not to be told any more is not waited for.
+	h.web.Respond(func(notifytest.Call) notifytest.Answer { return notifytest.Answer{Status: 401} })
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) { return Report{}, errors.New("no") }
+	_, _ = h.start(1, "02:30")
+	h.titles()
+	h.job.Options.Notify, h.job.Options.Ping = nil, ServiceURL(h.checks.URL+"/"+checkID)
+	_, _ = h.start(0, "02:35")
+	h.expect("taken off the list", "", "start, 1")
+	if box, err := readOutbox(h.job.outboxPath()); err != nil || !box.empty() {
+		t.Errorf("outbox: %+v, %v", box, err)
+	}
 }
 
 // noSecrets complains of a URL's parts in a text.
