@@ -43,13 +43,15 @@ torture:
 	TINYBACKUP_TORTURE=1 $(GO) test -count=1 -timeout 90m -v $(if $(TORTURE),-run '$(TORTURE)') ./... | grep -E '^ *[0-9]+  |^(ok|FAIL|panic)|--- FAIL|_test\.go:'
 	@$(MAKE) --no-print-directory fuzz
 
-# What is found is in testdata/fuzz of its package, and from then on a part of make test.
+# What is found is in testdata/fuzz of its package, and from then on a part of make test. That its time is over
+# go test calls an error at times, before Go 1.27 (golang/go#75804).
 FUZZTIME ?= 60s
 fuzz:
 	@for file in $$(grep -rl '^func Fuzz' --include=*_test.go .); do \
 		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\)(.*/\1/p' $$file); do \
 			printf '%-16s ' $$f; \
-			out=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) 2>&1) || { echo "$$out"; exit 1; }; \
+			out=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) 2>&1) || \
+				{ grep -q 'context deadline exceeded' <<<"$$out" && ! grep -q 'Failing input' <<<"$$out"; } || { echo "$$out"; exit 1; }; \
 			grep -o 'execs: [0-9]*' <<<"$$out" | tail -1; \
 		done; \
 	done
