@@ -24,6 +24,8 @@ type Local struct {
 	shared   bool   // anybody may put files into dir, and take away only their own, as in /tmp
 	calls    fileCalls
 	pace     int64 // see paceBytes
+	step     func()
+	naming   func(func() error) error
 }
 
 var _ Store = (*Local)(nil)
@@ -52,7 +54,16 @@ func OpenLocal(dir string) (*Local, error) {
 	}
 	dev, ino := devIno(info)
 	shared := info.Mode()&fs.ModeSticky != 0 && info.Mode()&0o002 != 0
-	return &Local{dir: abs, dev: dev, ino: ino, owner: uidOf(info), shared: shared, calls: systemCalls(), pace: paceBytes}, nil
+	return &Local{dir: abs, dev: dev, ino: ino, owner: uidOf(info), shared: shared, calls: systemCalls(), pace: paceBytes,
+		step: func() {}, naming: func(give func() error) error { return give() }}, nil
+}
+
+// Watch tells a watchdog what is done: step is called when a method begins, so that
+// all before it has ended. naming gets each call that gives an archive its final name,
+// and makes it; or, if that may not be any more, returns an error instead. Call Watch
+// before anything else.
+func (l *Local) Watch(step func(), naming func(give func() error) error) {
+	l.step, l.naming = step, naming
 }
 
 // String is the absolute path of the directory.
@@ -199,6 +210,7 @@ var (
 // is not the destination. Only the device is compared: FAT gives a directory another
 // inode number whenever it was out of memory in between.
 func (l *Local) begin(ctx context.Context, op string) error {
+	l.step()
 	if ctx.Err() != nil {
 		return fail(op, l.dir, context.Cause(ctx))
 	}

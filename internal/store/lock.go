@@ -42,7 +42,7 @@ func (l *Local) Lock(ctx context.Context, series string, info Holder, wait time.
 		return nil, err
 	}
 	path := l.side(series + seriesLock)
-	lock, err := acquire(ctx, path, wait)
+	lock, err := l.acquire(ctx, path, wait)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,9 @@ func (l *Local) Unlocked(series string) bool {
 }
 
 // acquire takes the lock of the file path, which it creates if need be. It returns nil
-// if the lock was held by others all the time.
-func acquire(ctx context.Context, path string, wait time.Duration) (*flock.Flock, error) {
+// if the lock was held by others all the time. Each look counts as a step: waiting has
+// a limit of its own.
+func (l *Local) acquire(ctx context.Context, path string, wait time.Duration) (*flock.Flock, error) {
 	const op = "lock"
 	// For writing, as NFS demands it for an exclusive lock.
 	lock := flock.New(path,
@@ -89,6 +90,7 @@ func acquire(ctx context.Context, path string, wait time.Duration) (*flock.Flock
 		case <-over.C:
 			last = true
 		case <-time.After(lockPoll):
+			l.step()
 		}
 	}
 }

@@ -197,7 +197,7 @@ func (p *pending) Commit() error {
 	} else if !os.SameFile(info, p.info) {
 		return p.fail(op, errReplaced)
 	}
-	if p.err = p.publish(final); p.err != nil {
+	if p.err = p.l.naming(func() error { return p.publish(final) }); p.err != nil {
 		return p.err
 	}
 	for _, dir := range []string{p.l.dir, p.l.side("")} {

@@ -27,7 +27,7 @@ func (l *Local) Link(ctx context.Context, old, new string) error {
 	if !info.Mode().IsRegular() {
 		return fail(op, l.path(old), errNotRegular)
 	}
-	err = l.calls.link(l.path(old), l.path(new))
+	err = l.naming(func() error { return l.calls.link(l.path(old), l.path(new)) })
 	// EPERM: no hard links on this file system (link(2); FAT, exFAT), or not of this
 	// file. EMLINK: it has as many as it can.
 	if anyOf(err, syscall.EPERM, syscall.EMLINK, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS) {

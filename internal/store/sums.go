@@ -62,7 +62,7 @@ func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []strin
 		return err
 	}
 	path, lockPath := l.path(sumsName), l.side(sumsLock)
-	lock, err := acquire(ctx, lockPath, sumsWait)
+	lock, err := l.acquire(ctx, lockPath, sumsWait)
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,15 @@ type Call struct {
 	Creates bool // it is an open that makes a file
 	Failed  bool // by itself, in Outcome.Calls
 
+	Offset int64 // where in the file it reads or writes, of pread64 and pwrite64
+
 	length int // the argument that says how many bytes, -1: none
 	bytes  uint64
+}
+
+// Overlaps says whether the call reads or writes a part of the file.
+func (c Call) Overlaps(off, n int64) bool {
+	return c.length >= 0 && c.Offset < off+n && off < c.Offset+int64(c.bytes)
 }
 
 // CanBeShort says whether the call could do less than it was asked to.
@@ -43,6 +50,7 @@ const (
 	fails
 	isShort
 	isSkipped
+	hangs
 )
 
 var (
@@ -50,6 +58,7 @@ var (
 	KillAfter  = Action{kind: killAfter}  // the same when it has happened
 	Short      = Action{kind: isShort}    // it reads or writes half of the bytes
 	Skip       = Action{kind: isSkipped}  // it does nothing and returns 0
+	Hang       = Action{kind: hangs}      // it never begins and never returns; the thread ends with the program
 )
 
 // Fail is that the call does nothing and returns an error.
@@ -68,6 +77,8 @@ func (a Action) String() string {
 		return "short"
 	case isSkipped:
 		return "left out"
+	case hangs:
+		return "hangs"
 	}
 	return "happens"
 }
@@ -147,6 +158,8 @@ func describe(tid int, nr uint64, args [6]uint64) (c Call, ok bool) {
 		c.To = pathBelow(tid, args[s.to-1], args[s.to])
 	}
 	switch nr {
+	case unix.SYS_PREAD64, unix.SYS_PWRITE64:
+		c.Offset = int64(args[3])
 	case unix.SYS_IOCTL:
 		c.Changes = args[1] == unix.FICLONERANGE || args[1] == unix.BLKZEROOUT
 	case unix.SYS_OPENAT:

@@ -12,13 +12,17 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // The test binary is the program as well: its role writes lines to $DIR/lines, one
 // by each call, and then a file by each of eight threads and one by a child.
 const roleVariable = "TINYBACKUP_FAULTS_ROLE"
 
-const lines = 5
+const (
+	lines     = 5
+	impatient = 9 // its exit status, when it does not come to its end
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(roleVariable) == "" {
@@ -32,6 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 func role(dir string) error {
+	time.AfterFunc(10*time.Second, func() { os.Exit(impatient) }) // something hangs
 	f, err := os.Create(filepath.Join(dir, "lines"))
 	if err != nil {
 		return err
@@ -158,6 +163,16 @@ func TestFail(t *testing.T) {
 			t.Errorf("%v: got %d writes, want %d", a, writes, lines+1)
 		}
 	}
+}
+
+// A call that hangs keeps the program from its end, but not from being ended.
+func TestHang(t *testing.T) {
+	t.Parallel()
+	o, dir := run(t, "write", 3, Hang)
+	if o.Code != impatient || o.Killed {
+		t.Errorf("got %+v, want exit status %d", o, impatient)
+	}
+	wantLines(t, filepath.Join(dir, "lines"), 2)
 }
 
 func TestSkip(t *testing.T) {

@@ -150,8 +150,9 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) {
 	}
 	switch sig := ws.StopSignal(); {
 	case sig == unix.SIGTRAP|0x80:
-		t.call(tid, th)
-		resume(tid, 0)
+		if t.call(tid, th); !th.counts || th.action.kind != hangs || t.ended || t.outcome.Killed {
+			resume(tid, 0)
+		}
 	case ws.TrapCause() > 0, // it has forked, or has become another program
 		sig == unix.SIGSTOP && !known: // how a new thread begins
 		resume(tid, 0)
