@@ -18,5 +18,7 @@ func main() {
 		debug.SetGCPercent(50)
 	}
 	ctx := tinybackup.WithSignals(context.Background())
-	os.Exit(tinybackup.Main(ctx, tinybackup.NewEnv(), os.Args[1:]))
+	env := tinybackup.NewEnv()
+	env.Exit = os.Exit
+	os.Exit(tinybackup.Main(ctx, env, os.Args[1:]))
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"tinybackup/internal/courtesy"
 	"tinybackup/internal/rotate"
 )
 
@@ -116,6 +118,17 @@ func (o Options) checkWords() error {
 			return &UsageError{Msg: "--" + d.name + " is negative"}
 		}
 	}
+	for _, l := range []struct {
+		name  string
+		limit Limit
+	}{{"stall-timeout", o.StallTimeout}, {"timeout", o.Timeout}} {
+		if l.limit != 0 && l.limit != Never && l.limit < Limit(time.Second) {
+			return &UsageError{Msg: "--" + l.name + " is less than a second", Hint: "give a time such as 30m or 6h, or never"}
+		}
+	}
+	if err := o.checkCourtesy(); err != nil {
+		return err
+	}
 	if o.CatchUp != "" && o.CatchUp != "once" && o.CatchUp != "none" {
 		return &UsageError{Msg: fmt.Sprintf("catch-up %q", o.CatchUp), Hint: "--catch-up is once or none"}
 	}
@@ -123,6 +136,28 @@ func (o Options) checkWords() error {
 		return &UsageError{Msg: "--grace is for runs that are made up for, and --catch-up none makes up for none", Hint: "leave one of them out"}
 	}
 	return o.checkNotify()
+}
+
+// minBWLimit is the least BWLimit: with less, a backup would never come to its end.
+const minBWLimit Size = 1 << 10
+
+// checkCourtesy is the part of checkWords that is about other users of the machine.
+func (o Options) checkCourtesy() error {
+	switch _, err := courtesy.ParseIO(o.IONice); {
+	case o.Nice < 0 || o.Nice > 19:
+		return &UsageError{Msg: fmt.Sprintf("--nice %d is not between 0 and 19", o.Nice), Hint: "19 leaves the most to others"}
+	case err != nil:
+		return &UsageError{Msg: "--ionice " + err.Error()}
+	case o.IONice != "" && o.IONice != "none" && !courtesy.CanIO:
+		return &UsageError{Msg: "--ionice is for Linux only", Hint: "--nice and --bwlimit work here"}
+	case o.BWLimit != 0 && o.BWLimit < minBWLimit:
+		return &UsageError{Msg: fmt.Sprintf("--bwlimit %v is less than 1KiB a second", o.BWLimit), Hint: "give one such as 10MiB"}
+	case o.OnBattery != "" && o.OnBattery != "run" && o.OnBattery != "wait":
+		return &UsageError{Msg: fmt.Sprintf("on-battery %q", o.OnBattery), Hint: "--on-battery is run or wait"}
+	case o.OnBattery == "wait" && !courtesy.CanTellPower:
+		return &UsageError{Msg: "--on-battery wait is for Linux only", Hint: "leave it out: a job here runs on battery as well"}
+	}
+	return nil
 }
 
 // checkSource says whether path can be backed up: it is there, of a kind we

@@ -148,6 +148,9 @@ func (r Report) print(env Env) error {
 	for _, p := range r.Parts {
 		env.say("%s", oneLine(p.String()))
 	}
+	if r.Lost > 0 {
+		env.say("%s could not be read, and are zeros in the archive", plural(r.Lost, "byte", "bytes"))
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"tinybackup/internal/courtesy"
 	"tinybackup/internal/notify"
 	"tinybackup/internal/sched"
 )
@@ -38,6 +39,10 @@ type Env struct {
 	// program that embeds this package has to say where tinybackup is.
 	Binary string
 
+	// Exit ends the process at once, with a status. It is called only if a run hangs
+	// that was given up, and then what tells of it hangs as well. Nil: never.
+	Exit func(status int)
+
 	screen      *screen             // Stderr, if a progress line may stand on it
 	terminal    bool                // Stderr is a terminal
 	quiet       bool                // print only what was asked for
@@ -52,6 +57,9 @@ type Env struct {
 	// What a job's run is made of; nil: Run, and a timer. A simulation has its own.
 	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)
 	sleep  func(ctx context.Context, d time.Duration) error
+
+	// battery says whether the machine runs on one; nil: what the system says.
+	battery func() bool
 
 	// preflight starts a command line as a scheduler would; nil: startLike.
 	preflight func(ctx context.Context, around sched.Surroundings, line string) error
@@ -82,6 +90,14 @@ func NewEnv() Env {
 		Log:    slog.New(slog.DiscardHandler),
 		getenv: os.Getenv,
 	}
+}
+
+// onBattery says whether the machine runs on a battery.
+func (e Env) onBattery() bool {
+	if e.battery != nil {
+		return e.battery()
+	}
+	return courtesy.OnBattery()
 }
 
 // zone is the time zone of new jobs.

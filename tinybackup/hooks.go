@@ -47,10 +47,10 @@ func (r *run) beforeHook(ctx context.Context) error {
 	}
 }
 
-// afterHook runs --after and tells it how the run went, by its error or its report.
+// afterHook runs --after, if that is still owed, and tells it how the run went, by its error or its report.
 // That it fails is a warning.
 func (r *run) afterHook(ctx context.Context, err error) {
-	if r.After == "" {
+	if !r.pulse.owed.CompareAndSwap(true, false) || r.After == "" {
 		return
 	}
 	var busy *BusyError
@@ -86,10 +86,12 @@ var errHookTimeout = errors.New("it was ended")
 
 // hook runs one of the hooks, and logs what it says.
 func (r *run) hook(ctx context.Context, name, command string, vars ...string) (*output, error) {
-	limit := time.Duration(cmp.Or(r.HookTimeout, DefaultHookTimeout))
+	limit := r.hookLimit()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: it took longer than %s", errHookTimeout, Duration(limit)))
 	defer cancel()
 	vars = append(vars, "HOOK="+name, "SOURCE="+r.Source, "DEST="+r.Dest, "NAME="+r.Name, "JOB="+r.job)
+	r.pulse.begin("running the " + name + " hook")
+	defer r.pulse.hold()() // its limit is --hook-timeout
 	said := &output{told: r.teller("running the "+name+" hook", -1)}
 	said.told(0)
 	r.Log.Info(name + " hook begins")
@@ -107,6 +109,11 @@ func (r *run) hook(ctx context.Context, name, command string, vars ...string) (*
 		r.Log.Info(name + " hook is done")
 	}
 	return said, err
+}
+
+// hookLimit is how long a hook may take.
+func (o Options) hookLimit() time.Duration {
+	return time.Duration(cmp.Or(o.HookTimeout, DefaultHookTimeout))
 }
 
 // hookDir is the directory that hooks begin in: the user's home, as with cron.

@@ -105,6 +105,18 @@ func (o Options) withoutDefaults() Options {
 	if o.Compress == (Compression{Codec: "zstd"}) {
 		o.Compress = Compression{}
 	}
+	if o.StallTimeout == DefaultStallTimeout {
+		o.StallTimeout = 0
+	}
+	if o.Timeout == Never {
+		o.Timeout = 0
+	}
+	if o.OnBattery == "run" {
+		o.OnBattery = ""
+	}
+	if o.IONice == "none" {
+		o.IONice = ""
+	}
 	if o.CatchUp == "once" {
 		o.CatchUp = ""
 	}

@@ -178,9 +178,11 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 		if turn.Slot.IsZero() {
 			return r.idle(r.nothing(turn)), nil
 		}
-		if err := r.away(); err != nil && (turn.Late || turn.Retry) {
+		if why := r.waits(ctx, turn); why != "" {
 			r.wait = sched.OnTime
-			return r.idle("the run of " + r.day(turn.Slot) + " waits: " + err.Error()), nil
+			text := "the run of " + r.day(turn.Slot) + " waits: " + why
+			r.file.Info(text)
+			return r.idle(text), nil
 		}
 	}
 	if !turn.Slot.IsZero() {
@@ -190,12 +192,42 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 	return r.backup(ctx, turn)
 }
 
+// waits says why a run does not begin yet, though it is owed.
+func (r *jobRun) waits(ctx context.Context, turn sched.Verdict) string {
+	if r.job.waitsForPower(r.env) {
+		return noPower
+	}
+	if turn.Late || turn.Retry {
+		if err := r.asked(ctx, r.away); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// noPower is why a job waits that is not to begin on battery.
+const noPower = "the machine is on battery"
+
+// waitsForPower says whether the job would not begin now for that.
+func (j Job) waitsForPower(env Env) bool { return j.Options.OnBattery == "wait" && env.onBattery() }
+
+// asked is ask's error, or that the destination does not answer: its server may be
+// gone, and the watchdog's time has not come yet.
+func (r *jobRun) asked(ctx context.Context, ask func(slotBook) error) error {
+	book := r.book // what hangs keeps it
+	limit := answerLimit
+	if stall := r.job.Options.StallTimeout.or(DefaultStallTimeout); stall > 0 {
+		limit = min(limit, stall)
+	}
+	return answers(ctx, r.job.Options.Dest, limit, func() error { return ask(book) })
+}
+
 // away is an error if the destination is not there, or not the one it was.
-func (r *jobRun) away() error {
+func (r *jobRun) away(book slotBook) error {
 	if info, err := os.Stat(r.job.Options.Dest); err != nil || !info.IsDir() {
 		return fmt.Errorf("destination %q is not there", r.job.Options.Dest)
 	}
-	return r.job.destGone(r.book)
+	return r.job.destGone(book)
 }
 
 // idle is the report of a run that does nothing, and why.
@@ -294,7 +326,7 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	report, err := Report{}, r.sleepIn(ctx, turn)
 	r.herald.begins()
 	if err == nil && !r.over.Now {
-		err = r.job.destGone(r.book)
+		err = r.asked(ctx, r.job.destGone)
 	}
 	if err == nil {
 		env, done := r.job.noteProgress(r.herald.watch(r.env))

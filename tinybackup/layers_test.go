@@ -349,7 +349,9 @@ func TestJobElsewhereHasNoShared(t *testing.T) {
 // comes back from there.
 func TestEveryOptionIsAKey(t *testing.T) {
 	t.Parallel()
-	samples := map[string]string{"catch-up": "none", "compress": "xz:3", "block-size": "1MiB", "keep-within": "30d", "config": "none", "name": "x", "snapshot": "lvm",
+	samples := map[string]string{
+		"stall-timeout": "90m", "timeout": "6h", "ionice": "idle", "bwlimit": "10MiB", "on-battery": "wait",
+		"catch-up": "none", "compress": "xz:3", "block-size": "1MiB", "keep-within": "30d", "config": "none", "name": "x", "snapshot": "lvm",
 		"notify": "ntfy://ntfy.sh/x", "notify-on": "start", "ping": "https://hc-ping.com/x"}
 	keys, zero := new(Options).fields()
 	if len(keys) < 20 {

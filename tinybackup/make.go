@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"tinybackup/internal/archive"
+	"tinybackup/internal/courtesy"
 	"tinybackup/internal/rotate"
+	"tinybackup/internal/source"
 	"tinybackup/internal/store"
 )
 
@@ -58,6 +60,8 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	if err != nil {
 		return err
 	}
+	p = &watchedPending{Pending: p, pulse: r.pulse, step: "writing to " + r.Dest, limit: r.writing}
+	r.pulse.begin("reading " + r.Source)
 	defer func() {
 		switch cerr := p.Close(); {
 		case err == nil && cerr != nil: // the archive is stored, as a link
@@ -76,8 +80,15 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 		opt.Previous = &archive.Previous{Manifest: r.last, Archive: previous}
 	}
 	res, err := archive.Write(ctx, p, r.source, opt)
+	var gone *source.GoneError
+	if errors.As(err, &gone) {
+		return &HintError{Err: err, Hint: "see that it is plugged in; a disk that fails: copy it with ddrescue, and back up the copy"}
+	}
 	if err != nil {
 		return err
+	}
+	if err := r.source.Unchanged(); err != nil {
+		return &HintError{Err: err, Hint: "leave it mounted read-only while it is backed up, or unmount it"}
 	}
 	r.describe(res, name)
 	r.blocks = res.Map
@@ -100,6 +111,7 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	}
 	m := r.manifest
 	r.report.Archive, r.report.SHA256 = m.Archive, m.SHA256
+	r.pulse.hasStored(r.report)
 	// From here on the archive is stored, and what goes wrong is a warning.
 	if err := r.store.SetSums(context.WithoutCancel(ctx), map[string]string{m.Archive: m.SHA256}, nil); err != nil {
 		r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
@@ -151,7 +163,7 @@ func (r *run) link(ctx context.Context, p store.Pending, previous store.Reader, 
 	if shared, err := p.CopyRange(previous, 0, r.manifest.Size); err != nil || shared {
 		return false, err
 	}
-	_, err = io.Copy(p, &watched{ctx: ctx, r: io.NewSectionReader(previous, 0, r.manifest.Size), told: func(int64) {}})
+	_, err = io.Copy(p, &watched{ctx: ctx, r: io.NewSectionReader(previous, 0, r.manifest.Size), told: func(int64) { r.pulse.beat() }})
 	return false, err
 }
 
@@ -167,6 +179,7 @@ func (r *run) publish(ctx context.Context, p store.Pending) error {
 // has commit give the archive its name: so an archive is never without. A manifest or
 // a map without an archive is taken away again, here or by the next run.
 func (r *run) withManifest(ctx context.Context, commit func() error) error {
+	r.pulse.begin("giving the archive its name in " + r.Dest)
 	side, err := r.manifest.Encode()
 	if err != nil {
 		return err
@@ -268,8 +281,13 @@ func (r *run) readBack(ctx context.Context, p store.Pending) (err error) {
 // compare reads back to its end, and compares it with what the manifest says of
 // the archive.
 func (r *run) compare(ctx context.Context, back io.Reader) error {
+	r.pulse.begin("reading back from " + r.Dest)
 	sum := sha256.New()
-	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: r.teller("checking", r.manifest.Size)})
+	tell := r.teller("checking", r.manifest.Size)
+	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: func(n int64) {
+		r.writing.Wait(int(n))
+		tell(n)
+	}})
 	if err != nil {
 		return fmt.Errorf("read back %q: %w", r.manifest.Archive, err)
 	}
@@ -280,6 +298,36 @@ func (r *run) compare(ctx context.Context, back io.Reader) error {
 		}
 	}
 	return nil
+}
+
+// A watchedPending keeps to a rate, and tells a pulse when the destination is at it:
+// what stands still then is not the source.
+type watchedPending struct {
+	store.Pending
+	pulse *pulse
+	step  string
+	limit *courtesy.Limiter
+}
+
+func (w *watchedPending) Write(b []byte) (int, error) {
+	w.limit.Wait(len(b))
+	defer w.pulse.enter(w.step)()
+	return w.Pending.Write(b)
+}
+
+func (w *watchedPending) CopyRange(src io.ReaderAt, off, n int64) (bool, error) {
+	defer w.pulse.enter(w.step)()
+	return w.Pending.CopyRange(src, off, n)
+}
+
+func (w *watchedPending) Settle() (io.ReadCloser, error) {
+	w.pulse.begin(w.step)
+	return w.Pending.Settle()
+}
+
+func (w *watchedPending) Close() error {
+	w.pulse.beat()
+	return w.Pending.Close()
 }
 
 // watched is a reader that stops with its context, and tells of its progress.

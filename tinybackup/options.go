@@ -77,6 +77,25 @@ type Options struct {
 	// LockWait is how long to wait for another run that writes the same archives.
 	// Zero: not at all.
 	LockWait Duration `long:"lock-wait" value-name:"TIME" description:"wait this long for another run to finish, such as 10m"`
+	// StallTimeout is after how long without progress the run is ended. Zero:
+	// DefaultStallTimeout.
+	StallTimeout Limit `long:"stall-timeout" value-name:"TIME" description:"end a run that makes no progress for so long, or never (default: 2h)"`
+	// Timeout is how long the run may take, waiting for other runs included. Zero: as
+	// long as it makes progress.
+	Timeout Limit `long:"timeout" value-name:"TIME" description:"end a run that takes longer (default: never)"`
+
+	// Nice makes the whole process, from then on, as nice(1) as this, from 0 to 19,
+	// unless it is nicer already. Zero: not at all.
+	Nice int `long:"nice" value-name:"N" description:"leave processors to others: 0 (not at all) to 19 (all)"`
+	// IONice is how the whole process stands with disks from then on, as
+	// courtesy.ParseIO takes it. Empty: as before.
+	IONice string `long:"ionice" value-name:"CLASS" description:"leave disks to others: idle, best-effort[:0-7] or none (Linux)"`
+	// BWLimit is how many bytes a second are read of the source at most, and how many
+	// written to the destination or read back from there. Zero: as many as can be.
+	BWLimit Size `long:"bwlimit" value-name:"SIZE" description:"read and write at most SIZE a second, such as 10MiB"`
+	// OnBattery says what a job does that is due when the machine runs on a battery:
+	// "run" (also if empty), or "wait" until it does not.
+	OnBattery string `long:"on-battery" value-name:"run|wait" choice:"run" choice:"wait" description:"whether a job begins on battery power (default: run)"`
 
 	// Before is a command line of /bin/sh that is run first: without its success
 	// nothing is backed up. After is one that is run at last, however the run went,

@@ -1,7 +1,6 @@
 package tinybackup
 
 import (
-	"bufio"
 	"context"
 	"os"
 	"strings"
@@ -94,31 +93,4 @@ func (o Options) excludes() (*source.Excludes, error) {
 		return nil, &UsageError{Msg: err.Error(), Hint: "patterns are as in a shell, such as '*.tmp', '/build' or 'cache/'"}
 	}
 	return x, nil
-}
-
-// mountedAt says where a device, or a partition of it, is mounted, as far as
-// this process can see that: " (mounted at /boot, /)".
-func mountedAt(device string) string {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	var points []string
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		// proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT POINT OPTIONS … - TYPE SOURCE …
-		before, after, _ := strings.Cut(scan.Text(), " - ")
-		left, right := strings.Fields(before), strings.Fields(after)
-		if len(left) < 5 || len(right) < 2 {
-			continue
-		}
-		// A partition is called like its disk, and then some.
-		if source := right[1]; strings.HasPrefix(source, device) && strings.Trim(source[len(device):], "p0123456789") == "" {
-			points = append(points, left[4])
-		}
-	}
-	if len(points) == 0 {
-		return ""
-	}
-	return " (mounted at " + strings.Join(points, ", ") + ")"
 }

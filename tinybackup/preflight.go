@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"tinybackup/internal/sched"
+	"tinybackup/internal/source"
 )
 
 // preflightLimit is how long a source or a destination may take to answer. It is
@@ -96,9 +97,8 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 			return &HintError{Err: fmt.Errorf("directory %q: %w", dir, err), Hint: "see that it can be made and written to"}
 		}
 	}
-	r := &run{Env: env, Options: job.Options, job: job.ID, host: hostName()}
+	r := newRun(env, job.Options, job.ID)
 	r.DryRun = true // look, and mend nothing
-	r.warn = &warnings{env: env}
 	if err := r.Resolve(); err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func isMounted(dir string) bool {
 	}
 	for line := range strings.Lines(string(text)) {
 		// proc_pid_mountinfo(5): ID PARENT MAJOR:MINOR ROOT POINT OPTIONS …
-		if fields := strings.Fields(line); len(fields) > 4 && plainMount(fields[4]) == dir {
+		if fields := strings.Fields(line); len(fields) > 4 && source.PlainMount(fields[4]) == dir {
 			return true
 		}
 	}

@@ -36,6 +36,7 @@ type Report struct {
 	Warnings     []string `json:"warnings,omitempty"` // the first of them
 	WarningCount int      `json:"warning_count"`
 	Incomplete   bool     `json:"incomplete,omitempty"` // something could not be read
+	Lost         int64    `json:"lost,omitempty"`       // bytes that could not be read, and are zeros in the archive
 
 	Removed   []string `json:"removed,omitempty"`   // archives that rotation removed
 	Unrotated string   `json:"unrotated,omitempty"` // why none were, although some were due
@@ -76,6 +77,7 @@ type warnings struct {
 	first      []string
 	count      int
 	incomplete bool
+	lost       int64 // bytes
 }
 
 // add takes a warning about an entry of the source.
@@ -87,6 +89,7 @@ func (w *warnings) add(x source.Warning) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.incomplete = w.incomplete || x.Class == source.Unreadable
+	w.lost += x.Lost
 	w.say(x.String())
 }
 
@@ -108,12 +111,12 @@ func (w *warnings) say(text string) {
 func (w *warnings) again() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.first, w.count, w.incomplete = nil, 0, false
+	w.first, w.count, w.incomplete, w.lost = nil, 0, false, 0
 }
 
 // into puts the warnings into a report.
 func (w *warnings) into(r *Report) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.Warnings, r.WarningCount, r.Incomplete = w.first, w.count, w.incomplete
+	r.Warnings, r.WarningCount, r.Incomplete, r.Lost = w.first, w.count, w.incomplete, w.lost
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tinybackup/internal/archive"
+	"tinybackup/internal/courtesy"
 	"tinybackup/internal/rotate"
 	"tinybackup/internal/source"
 	"tinybackup/internal/store"
@@ -25,6 +26,11 @@ import (
 // archives that were there are as they were. A run that stored an archive, and
 // has something to tell of it, returns no error, but a WarningCount.
 //
+// A run without progress, or one that takes too long, is ended, see
+// Options.StallTimeout and Timeout. If it hangs in a call that nothing can interrupt,
+// a disk or a server being gone, Run returns all the same; what hangs stores nothing
+// any more, and lets go of the lock of its archives when it comes back.
+//
 // Without a job, those whom o names are told of it before Run returns.
 func Run(ctx context.Context, env Env, o Options, jobID string) (Report, error) {
 	if h := heraldByHand(env, o, jobID); h != nil {
@@ -35,12 +41,44 @@ func Run(ctx context.Context, env Env, o Options, jobID string) (Report, error) 
 
 // backUp is Run, and tells nobody.
 func backUp(ctx context.Context, env Env, o Options, jobID string) (Report, error) {
-	r := run{Env: env, Options: o, job: jobID, host: hostName()}
-	r.warn = &warnings{env: env}
-	err := r.do(ctx)
+	r := newRun(env, o, jobID)
+	r.Progress = r.pulse.watch(env.Progress)
+	start, dog := env.Now(), newWatchdog(o, r.pulse)
+	hangs, err := dog.guard(ctx, r.do)
+	if hangs {
+		if env.Exit != nil {
+			status, limit := exitStatus(ctx, err), lastWords*dog.grace
+			if o.After != "" {
+				limit += o.hookLimit()
+			}
+			time.AfterFunc(limit, func() { env.Exit(status) })
+		}
+		return r.giveUp(ctx, o, Report{Job: jobID, Name: o.Name, Source: o.Source, Dest: o.Dest, Start: start}, err)
+	}
 	r.report.End = env.Now()
 	r.warn.into(&r.report)
 	return r.report, err
+}
+
+func newRun(env Env, o Options, jobID string) *run {
+	return &run{Env: env, Options: o, job: jobID, host: hostName(), warn: &warnings{env: env}, pulse: &pulse{step: "looking at " + o.Source + " and " + o.Dest}}
+}
+
+// giveUp leaves a run of o alone that hangs for a reason, and tells how far it came.
+// All else of r is still the hanging goroutine's.
+func (r *run) giveUp(ctx context.Context, o Options, report Report, why error) (Report, error) {
+	err := hanging(why)
+	if stored := r.pulse.giveUp(why); stored != nil {
+		report = *stored
+		r.warn.addf("%v", err)
+		err = nil
+	}
+	tidy := newRun(r.Env, o, r.job)
+	tidy.warn, tidy.pulse, tidy.report = r.warn, r.pulse, report
+	tidy.afterHook(ctx, err)
+	report.End = r.Now()
+	r.warn.into(&report)
+	return report, err
 }
 
 // run is one run on its way.
@@ -49,6 +87,9 @@ type run struct {
 	Options
 	job, host string
 	warn      *warnings
+	pulse     *pulse
+	reading   *courtesy.Limiter // of the source; nil: as fast as can be
+	writing   *courtesy.Limiter // to the destination, and reading back
 	report    Report
 
 	store    *store.Local
@@ -74,6 +115,8 @@ func (r *run) do(ctx context.Context) (err error) {
 	if r.store, err = openStore(r.Dest); err != nil {
 		return err
 	}
+	r.beKind(ctx)
+	r.store.Watch(r.pulse.beat, r.pulse.name)
 	defer func() { err = errors.Join(err, r.closeSource()) }()
 	if r.Before == "" && r.store.Unlocked(r.Name) {
 		// The lock makes .tinybackup: a source that is refused is to leave nothing behind.
@@ -92,6 +135,7 @@ func (r *run) do(ctx context.Context) (err error) {
 		return err
 	}
 	if !r.DryRun {
+		r.pulse.owed.Store(true)
 		// While the lock is held, and after the source is closed: it may unmount that.
 		defer func() {
 			err = errors.Join(err, r.closeSource())
@@ -123,8 +167,28 @@ func (r *run) do(ctx context.Context) (err error) {
 	return nil
 }
 
+// beKind leaves to others what the options say. What the system does not allow is a
+// warning: the backup counts more.
+func (r *run) beKind(ctx context.Context) {
+	if r.BWLimit > 0 {
+		r.reading = courtesy.NewLimiter(ctx, int64(r.BWLimit), r.pulse.beat)
+		r.writing = courtesy.NewLimiter(ctx, int64(r.BWLimit), r.pulse.beat)
+	}
+	if r.Nice > 0 {
+		if err := courtesy.SetNice(r.Nice); err != nil {
+			r.warn.addf("--nice %d could not be set: %v", r.Nice, err)
+		}
+	}
+	if io, err := courtesy.ParseIO(r.IONice); err == nil { // Check has seen it
+		if err := courtesy.SetIO(io); err != nil {
+			r.warn.addf("--ionice %s could not be set: %v", r.IONice, err)
+		}
+	}
+}
+
 // lock takes the lock of the series.
 func (r *run) lock(ctx context.Context) (func() error, error) {
+	r.pulse.begin("taking the lock of " + r.Name + " in " + r.Dest)
 	me := store.Holder{PID: os.Getpid(), Host: r.host, Job: r.job, Since: r.Now()}
 	unlock, err := r.store.Lock(ctx, r.Name, me, time.Duration(r.LockWait))
 	var locked *store.LockedError
@@ -136,6 +200,7 @@ func (r *run) lock(ctx context.Context) (func() error, error) {
 
 // look lists what is there, and puts right what a killed run left.
 func (r *run) look(ctx context.Context) (err error) {
+	r.pulse.begin("looking at " + r.Dest)
 	if r.before, err = listStored(ctx, r.store, r.Name); err != nil {
 		return err
 	}
@@ -183,6 +248,7 @@ func (r *run) closeSource() error {
 
 // openSource opens what is backed up. Our own files in it are left out.
 func (r *run) openSource() (*source.Source, error) {
+	r.pulse.begin("opening " + r.Source)
 	excludes, err := r.excludes()
 	if err != nil {
 		return nil, err
@@ -197,13 +263,11 @@ func (r *run) openSource() (*source.Source, error) {
 	}
 	src, err := source.Open(r.Source, source.Options{
 		Excludes: excludes, ExcludeCaches: r.ExcludeCaches, OneFileSystem: r.OneFileSystem,
-		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, AllBlocks: r.AllBlocks, Warn: r.warn.add,
+		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, AllBlocks: r.AllBlocks, Warn: r.warn.add, Pace: r.reading.Wait, Alive: r.pulse.beat,
 	})
-	if errors.Is(err, source.ErrInUse) {
-		return nil, &HintError{
-			Err:  fmt.Errorf("device %q is in use%s", r.Source, mountedAt(r.Source)),
-			Hint: "unmount it first; or back up its files as a directory; or give --live, which images it as it changes",
-		}
+	var used *source.InUseError
+	if errors.As(err, &used) {
+		return nil, &HintError{Err: err, Hint: inUseHint(used)}
 	}
 	if err != nil && r.DryRun && r.Before != "" {
 		return nil, &HintError{Err: fmt.Errorf("source %q: %w", r.Source, cause(err)), Hint: "if --before makes it: --dry-run does not run that"}
@@ -212,6 +276,17 @@ func (r *run) openSource() (*source.Source, error) {
 		return nil, sourceError(r.Source, err)
 	}
 	return src, nil
+}
+
+// inUseHint is what can be done about a device that is in use.
+func inUseHint(used *source.InUseError) string {
+	remount := "read-only"
+	for _, m := range used.Mounts {
+		if !m.ReadOnly {
+			remount = asRoot("mount -o remount,ro " + shellQuote(m.Point))
+		}
+	}
+	return "back up its files, as a directory; or image it mounted read-only (" + remount + "), or as it changes (--live)"
 }
 
 // frameSize is the size of the pieces, in bytes.
@@ -229,6 +304,7 @@ func (r *run) frameSize() int64 {
 // rotate removes what the policy does not cover. The new archive is stored: what
 // goes wrong here is a warning.
 func (r *run) rotate(ctx context.Context) {
+	r.pulse.begin("removing old archives from " + r.Dest)
 	after, err := listStored(ctx, r.store, r.Name)
 	if err != nil {
 		r.warn.addf("rotation: %v", err)

@@ -212,6 +212,8 @@ func (l *look) planned(js *JobStatus, j Job, spec *sched.Spec, r runs, turn sche
 		js.problem(StateFailed, again, "it %s", l.failure(js, r, turn))
 	case found && l.now.Sub(first) > onTime && turn.Slot.IsZero():
 		js.problem(StateLate, again, "its run of %s was missed: nothing started it in time", l.clock(first))
+	case found && !turn.Slot.IsZero() && j.waitsForPower(l.env):
+		return StateDue, "its run of " + l.clock(first) + " waits: " + noPower
 	case found && l.now.Sub(first) > onTime:
 		js.problem(StateLate, again, "its run of %s has not begun, %s after its time", l.clock(first), roughly(l.now.Sub(first)))
 	case r.last == nil && !found:

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"tinybackup/internal/source"
 )
 
 // mountOr is what to type when a disk is not mounted: its mount, if fstab(5) has
@@ -28,7 +30,7 @@ func unmounted(fstab, path string, mounted func(string) bool) string {
 		if len(fields) < 2 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
-		point := plainMount(fields[1])
+		point := source.PlainMount(fields[1])
 		if len(point) < 2 || point[0] != '/' || len(point) < len(best) {
 			continue
 		}
@@ -40,12 +42,6 @@ func unmounted(fstab, path string, mounted func(string) bool) string {
 		return ""
 	}
 	return best
-}
-
-// plainMount is a path of fstab(5) or of /proc as it is: in those, blanks and
-// backslashes are written in octal (getmntent(3)).
-func plainMount(text string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
 // isMountPoint says whether a file system is mounted at dir.

@@ -142,6 +142,45 @@ func (d Duration) String() string {
 	return text
 }
 
+// A Limit is how long something may take, written like a Duration, or Never. Zero is
+// the default of the option.
+type Limit time.Duration
+
+// Never is no limit.
+const Never Limit = -1
+
+// UnmarshalFlag reads a time, or "never" or 0 for no limit.
+func (l *Limit) UnmarshalFlag(text string) error {
+	var d Duration
+	if text != "never" {
+		if err := d.UnmarshalFlag(text); err != nil {
+			return err
+		}
+	}
+	*l = Limit(d)
+	if d == 0 {
+		*l = Never
+	}
+	return nil
+}
+
+// MarshalFlag writes what UnmarshalFlag reads.
+func (l Limit) MarshalFlag() (string, error) {
+	if l == Never {
+		return "never", nil
+	}
+	return Duration(l).MarshalFlag()
+}
+
+// or is the limit as a length of time: that of std if it is zero, and 0 if there is
+// none.
+func (l Limit) or(std Limit) time.Duration {
+	if l == 0 {
+		l = std
+	}
+	return time.Duration(max(l, 0))
+}
+
 // A Compression is a codec and how hard it tries.
 type Compression struct {
 	Codec string // "zstd", "xz", "gzip" or "none"; empty: zstd

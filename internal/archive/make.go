@@ -99,7 +99,7 @@ func (w *writer) appendPlan(raw []byte, t *task) (_ []byte, doubtful bool, err e
 		if w.tar != nil {
 			raw, n, err = w.tar.appendSegment(raw, s, warn)
 		} else if _, err = s.Entry.Content(); err == nil {
-			raw = s.AppendRaw(raw, warn)
+			raw, err = s.AppendRaw(raw, warn)
 		} else {
 			err = fmt.Errorf("open %q: %w", w.src.Path, err)
 		}

@@ -118,24 +118,28 @@ func (c *Content) data(off, n int64) []Extent {
 // are told of through warn.
 func (s Segment) AppendData(buf []byte, warn func(Warning)) []byte {
 	for _, x := range s.Entry.content.data(s.Off, s.Len) {
-		buf = s.Entry.content.read(buf, x, warn)
+		buf, _ = s.Entry.content.read(buf, x, warn) // only a device may be gone, and no tar has one's data
 	}
 	s.finish(warn)
 	return buf
 }
 
-// AppendRaw appends the segment's content to buf, holes as zeros: as it reads.
-func (s Segment) AppendRaw(buf []byte, warn func(Warning)) []byte {
+// AppendRaw appends the segment's content to buf, holes as zeros: as it reads. The
+// error is a *GoneError: there is no use in going on.
+func (s Segment) AppendRaw(buf []byte, warn func(Warning)) ([]byte, error) {
 	c := s.Entry.content
 	start, at := len(buf), s.Off
 	for _, x := range c.data(s.Off, s.Len) {
 		buf = appendZeros(buf, x.Off-at)
-		buf = c.read(buf, x, warn)
+		var err error
+		if buf, err = c.read(buf, x, warn); err != nil {
+			return buf, err
+		}
 		at = x.Off + x.Len
 	}
 	buf = appendZeros(buf, s.Len-int64(len(buf)-start))
 	s.finish(warn)
-	return buf
+	return buf, nil
 }
 
 // finish tells of a file that moved while it was read.
@@ -159,32 +163,64 @@ func (s Segment) changed(warn func(Warning), text string) {
 	warn(Warning{Class: Changed, Path: s.Entry.Path, Text: text})
 }
 
-// read appends the bytes of x.
-func (c *Content) read(buf []byte, x Extent, warn func(Warning)) []byte {
+// read appends the bytes of x. The error is a *GoneError.
+func (c *Content) read(buf []byte, x Extent, warn func(Warning)) ([]byte, error) {
 	start := len(buf)
 	buf = slices.Grow(buf, int(x.Len))[:start+int(x.Len)]
 	into := buf[start:]
 	alone := x.Len >= dropSize && !cached(c.fd, x.Off+x.Len-1)
-	n, err := readAt(c.fd, into, x.Off)
+	n, err := c.fill(into, x.Off)
 	clear(into[n:])
 	switch {
 	case err == nil && alone:
 		dropBehind(c.fd, x)
-	case err != nil && err != io.EOF: // at its end it has shrunk: finish tells of it
-		c.salvage(into, x.Off, warn)
+	case err == io.EOF:
+		err = c.ends(x.Off + int64(n))
+	case err != nil:
+		err = c.salvage(into[n:], x.Off+int64(n), warn)
 	}
-	return buf
+	return buf, err
+}
+
+// stepSize is how many bytes are read at a time, so that what paces the reading, or
+// watches it, is asked often.
+const stepSize = 1 << 20
+
+// fill reads into full, or up to the first error.
+func (c *Content) fill(into []byte, off int64) (n int, err error) {
+	src := c.entry.src
+	for n < len(into) {
+		part := into[n:min(n+stepSize, len(into))]
+		src.opt.Pace(len(part))
+		got, err := src.readAt(c.fd, part, off+int64(n))
+		n += got
+		if err != nil {
+			return n, err
+		}
+		src.failures.Store(0)
+		src.opt.Alive()
+	}
+	return n, nil
+}
+
+// ends is for what is shorter than it was. A file may be: its rest are zeros, and
+// finish tells of it. A device can't.
+func (c *Content) ends(at int64) error {
+	if c.entry.src.device == nil {
+		return nil
+	}
+	return &GoneError{Path: c.entry.src.Path, At: at, Err: errEnds}
 }
 
 // dropSize is from how many bytes on it matters whether they stay in the page cache.
 const dropSize = 1 << 20
 
 // readAt reads until into is full, the file ends (io.EOF), or an error.
-func readAt(fd int, into []byte, off int64) (n int, err error) {
+func (s *Source) readAt(fd int, into []byte, off int64) (n int, err error) {
 	for n < len(into) {
 		var got int
 		err := retry(func() (err error) {
-			got, err = unix.Pread(fd, into[n:], off+int64(n))
+			got, err = s.pread(fd, into[n:], off+int64(n))
 			return err
 		})
 		if err != nil {
@@ -196,39 +232,6 @@ func readAt(fd int, into []byte, off int64) (n int, err error) {
 		n += got
 	}
 	return n, nil
-}
-
-// salvageSize is the unit in which a bad piece is read again: that of most
-// media's sectors today, and a multiple of the older ones' 512 bytes.
-const salvageSize = 4096
-
-// salvage reads what can be read of a piece that gave an error.
-func (c *Content) salvage(into []byte, off int64, warn func(Warning)) {
-	var bad Extent
-	var cause error
-	tell := func() {
-		if bad.Len > 0 {
-			warn(Warning{Class: Unreadable, Path: c.entry.Path,
-				Text: fmt.Sprintf("%d bytes at %d can't be read and are stored as zeros: %v", bad.Len, bad.Off, cause)})
-		}
-		bad = Extent{}
-	}
-	for len(into) > 0 {
-		n := min(salvageSize-int(off%salvageSize), len(into))
-		got, err := readAt(c.fd, into[:n], off)
-		if err != nil && err != io.EOF {
-			clear(into[got:n])
-			if bad.Len > 0 && bad.Off+bad.Len != off {
-				tell()
-			}
-			if bad.Len == 0 {
-				bad.Off, cause = off, err
-			}
-			bad.Len += int64(n)
-		}
-		into, off = into[n:], off+int64(n)
-	}
-	tell()
 }
 
 func appendZeros(buf []byte, n int64) []byte {

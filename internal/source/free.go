@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"io"
 
 	"tinybackup/internal/source/blockmap"
 )
@@ -19,11 +20,22 @@ func (s *Source) findUsed(flushErr error) {
 		s.parts = []blockmap.Part{{Range: blockmap.Range{Len: s.Size}, Whole: why}}
 		return
 	}
-	found := blockmap.Find(s.device, s.Size, sector)
+	found := blockmap.Find(s.live(), s.Size, sector)
 	s.parts = found.Parts
 	if len(found.Free) > 0 {
 		s.used = rest(found.Free, s.Size)
 	}
+}
+
+// live is the device as a reader that tells when it was read.
+func (s *Source) live() io.ReaderAt { return liveReader{s} }
+
+type liveReader struct{ *Source }
+
+func (r liveReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.device.ReadAt(p, off)
+	r.opt.Alive()
+	return n, err
 }
 
 // Parts are a device's partitions, with what is free in them and so is not read;

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,10 +24,6 @@ const (
 	Device Kind = "device"
 )
 
-// ErrInUse says that a device is mounted, or in use by another part of the
-// kernel, so that its content may change while it is read.
-var ErrInUse = errors.New("device is in use")
-
 // Options say what is read of a source.
 type Options struct {
 	Excludes      *Excludes     // nil: nothing is excluded
@@ -37,6 +34,8 @@ type Options struct {
 	Live          bool          // read a device although it is in use
 	AllBlocks     bool          // read a device's free blocks, too, instead of taking them for zeros
 	Warn          func(Warning) // told of each problem, from any goroutine
+	Pace          func(n int)   // called before n bytes of content are read, to wait; nil: as fast as can be
+	Alive         func()        // called whenever something was read, from any goroutine; nil: nobody asks
 }
 
 // Source is what is backed up, opened. Close releases it, after all segments
@@ -53,14 +52,24 @@ type Source struct {
 	device *os.File // of a device
 	used   []Extent // of a device: what is to be read; nil: all of it
 	parts  []blockmap.Part
+	quiet  *quiet // of a device in use: what shows that nobody writes to it; nil: nobody else has it
+
+	pread    func(fd int, p []byte, off int64) (int, error)
+	failures atomic.Int32 // reads that failed since the last one that did not
 }
 
 // Open opens the source at path: a directory, a regular file or a block device.
 // Symbolic links in path are followed.
 func Open(path string, opt Options) (*Source, error) {
-	s := &Source{Path: path, Size: -1, opt: opt, dirs: newDirCache()}
+	s := &Source{Path: path, Size: -1, opt: opt, dirs: newDirCache(), pread: unix.Pread}
 	if s.opt.Excludes == nil {
 		s.opt.Excludes = &Excludes{}
+	}
+	if s.opt.Alive == nil {
+		s.opt.Alive = func() {}
+	}
+	if s.opt.Pace == nil {
+		s.opt.Pace = func(int) {}
 	}
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -107,38 +116,51 @@ func (s *Source) openFile() error {
 
 // openDevice opens a block device exclusively (open(2): O_EXCL fails with EBUSY
 // if it is in use by the system, as by a mount, in whatever namespace). Holding
-// it so keeps it from being mounted until Close.
+// it so keeps it from being mounted until Close. One that is in use is opened all
+// the same if nobody can write to it, or with Live.
 func (s *Source) openDevice() error {
 	f, err := os.OpenFile(s.Path, os.O_RDONLY|unix.O_EXCL, 0)
-	exclusive := err == nil
-	if errors.Is(err, unix.EBUSY) {
-		if !s.opt.Live {
-			return &os.PathError{Op: "open", Path: s.Path, Err: ErrInUse}
-		}
+	busy := errors.Is(err, unix.EBUSY)
+	if busy {
 		f, err = os.Open(s.Path)
-		if err == nil {
-			unix.Sync()
-			s.opt.Warn(Warning{Class: Changed, Text: "in use while it was read: the image may hold a mix of old and new blocks"})
-		}
 	}
 	if err != nil {
 		return err
 	}
-	s.top, err = fstat(int(f.Fd()))
-	if err == nil {
-		s.Size, err = deviceSize(f)
-	}
-	if err == nil && s.Size == 0 {
-		err = fmt.Errorf("device %q: it has no medium, or a size of 0", s.Path)
-	}
-	if err != nil {
-		f.Close()
-		return err
-	}
-	flushErr := flushDevice(f)
-	s.top.Size = s.Size
 	s.device = f
-	if exclusive && !s.opt.AllBlocks {
+	if err := s.lookAtDevice(busy); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
+}
+
+// lookAtDevice finds out what is to be known of an open device.
+func (s *Source) lookAtDevice(busy bool) (err error) {
+	if s.top, err = fstat(int(s.device.Fd())); err != nil {
+		return err
+	}
+	if s.Size, err = deviceSize(s.device); err != nil {
+		return err
+	}
+	if s.Size == 0 {
+		return fmt.Errorf("device %q: it has no medium, or a size of 0", s.Path)
+	}
+	s.top.Size = s.Size
+	flushErr := flushDevice(s.device)
+	if busy {
+		quiet, err := s.findQuiet(flushErr)
+		if err != nil && !s.opt.Live {
+			return err
+		}
+		if err != nil {
+			unix.Sync()
+			_ = flushDevice(s.device) // of what that has written; without the right to it, as before
+			s.opt.Warn(Warning{Class: Changed, Path: s.Path, Text: "in use while it was read: the image may hold a mix of old and new blocks"})
+			return nil
+		}
+		s.quiet = quiet
+	}
+	if !s.opt.AllBlocks {
 		s.findUsed(flushErr)
 	}
 	return nil
@@ -163,10 +185,19 @@ func (s *Source) Empty() (bool, error) {
 // Close releases what Open and the walk hold open.
 func (s *Source) Close() error {
 	s.dirs.close(s.root)
-	if s.device != nil {
-		return s.device.Close()
+	if s.device == nil {
+		return nil
 	}
-	return nil
+	return errors.Join(s.quiet.close(), s.device.Close())
+}
+
+// Unchanged says, when all was read, why what was read may be a mix after all: an
+// *InUseError, of a device that was mounted read-only at first.
+func (s *Source) Unchanged() error {
+	if s.quiet == nil {
+		return nil
+	}
+	return s.quiet.still(s)
 }
 
 // Segments yields all of the source in order. An error is the last thing that

@@ -209,7 +209,8 @@ func TestPieces(t *testing.T) {
 			n++
 			_, err := s.Entry.Content()
 			must(t, err)
-			got = s.AppendRaw(got, l.warn)
+			got, err = s.AppendRaw(got, l.warn)
+			must(t, err)
 		}
 		if !bytes.Equal(got, content) || n != 3 {
 			t.Errorf("%s: %d bytes in %d pieces, want %d in 3; equal: %v", path, len(got), n, len(content), bytes.Equal(got, content))
@@ -243,7 +244,8 @@ func TestHoles(t *testing.T) {
 		if want := []Extent{{1 << 20, 4096}}; !slices.Equal(c.Extents, want) {
 			t.Fatalf("extents %v, want %v", c.Extents, want)
 		}
-		raw = s.AppendRaw(raw, l.warn)
+		raw, err = s.AppendRaw(raw, l.warn)
+		must(t, err)
 		data = s.AppendData(data, l.warn)
 	}
 	if !bytes.Equal(raw, want) {
@@ -304,7 +306,8 @@ func TestMovingFiles(t *testing.T) {
 		_, err := s.Entry.Content()
 		must(t, err)
 		must(t, os.Truncate(path, 300))
-		got := s.AppendRaw(nil, l.warn)
+		got, err := s.AppendRaw(nil, l.warn)
+		must(t, err)
 		want := append(bytes.Repeat([]byte("a"), 300), make([]byte, 700)...)
 		if !bytes.Equal(got, want) {
 			t.Errorf("got %d bytes, want the 300 that are left and zeros", len(got))
@@ -328,7 +331,7 @@ func TestSwappedDirectory(t *testing.T) {
 	// The directory is open still, as its descriptor is cached: let go of it.
 	s.Entry.src.dirs.close(nil)
 	if c, err := s.Entry.Content(); err == nil {
-		got := s.AppendRaw(nil, l.warn)
+		got, _ := s.AppendRaw(nil, l.warn)
 		t.Errorf("read %q by way of the link (%d bytes)", got, c.Size)
 	}
 }
@@ -414,7 +417,7 @@ func TestManyDirectories(t *testing.T) {
 					t.Errorf("%s: %v", s.Entry.Path, err)
 					continue
 				}
-				if data := s.AppendRaw(nil, l.warn); len(data) > 0 {
+				if data, err := s.AppendRaw(nil, l.warn); err == nil && len(data) > 0 {
 					mu.Lock()
 					got++
 					mu.Unlock()

@@ -60,6 +60,7 @@ func (w *walk) list(d *dir, path string, names []string) bool {
 }
 
 func (w *walk) visit(d *dir, rel, name string) bool {
+	w.opt.Alive()
 	fd, err := w.dirs.pin(d)
 	if err != nil {
 		w.warn(rel, err)

@@ -20,6 +20,7 @@ type Warning struct {
 	Class Class
 	Path  string // below the source's root, "" for the root itself
 	Text  string // what happened, lower case, no period
+	Lost  int64  // bytes that are stored as zeros, as they can't be read
 }
 
 // String is the warning as one line, with a path that no terminal trips over.
