@@ -305,6 +305,20 @@ func TestJobTelegram(t *testing.T) {
 	}
 }
 
+// A shared file that cannot be used still says whom to tell of that.
+func TestBrokenSharedTellsTelegram(t *testing.T) {
+	t.Parallel()
+	dirs, j := ownJob(t, ownFile)
+	sharedText(t, dirs, "[Telegram]\nbot_token = '12345:"+strings.Repeat("aB-c_", 7)+"'\nchat_id = \"@anna\"\n[options]\nkep = 3\n")
+	if _, err := LoadJob(dirs, j.ID); err == nil {
+		t.Fatal("a bad key was taken")
+	}
+	got, ok := glance(dirs, j.ID)
+	if want := ServiceURL("telegram://12345:" + strings.Repeat("aB-c_", 7) + "@telegram?chats=%40anna"); !ok || !slices.Equal(got.Options.Notify, []ServiceURL{want}) {
+		t.Errorf("got %v and %d services", ok, len(got.Options.Notify))
+	}
+}
+
 // A list whose only value is empty has none, whatever the shared file has; and keeps
 // that when it is written anew.
 func TestJobWantsEmptyList(t *testing.T) {

@@ -96,7 +96,7 @@ func skimShared(config, jobs string) sharedFile {
 // skim takes from the text of a job's file, or of shared options, who is to be told,
 // and of what backup: lines that make no sense are passed over.
 func (j *Job) skim(text []byte) {
-	o, section := &j.Options, ""
+	o, section, bot := &j.Options, "", telegram{}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "[") {
@@ -127,6 +127,13 @@ func (j *Job) skim(text []byte) {
 			o.Notify = append(o.Notify, ServiceURL(value))
 		case "options.notify-on":
 			_ = o.NotifyOn.UnmarshalFlag(value) // else the default
+		case telegramSection + ".bot_token":
+			bot.Token = value
+		case telegramSection + ".chat_id":
+			bot.Chat = value
 		}
+	}
+	if url, err := bot.url(); err == nil && url != "" {
+		o.Notify = append(o.Notify, ServiceURL(url))
 	}
 }
