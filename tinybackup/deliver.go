@@ -75,9 +75,9 @@ func (h *herald) deliver(ctx context.Context) {
 	box.Unable = h.unable
 	box.Waiting = append(box.Waiting, letters...)
 	box.prune(h.env.Now(), labelsOf(h.o.addressees()))
-	h.keep(box, err)
+	h.keep(&box, err)
 	h.sendAll(ctx, &box, letters)
-	h.keep(box, err)
+	h.keep(&box, err)
 }
 
 // openOutbox takes the lock of the outbox and reads it; done gives the lock back.
@@ -103,7 +103,7 @@ func labelsOf(all []addressee) (names []string) {
 }
 
 // keep writes the outbox, if it could be read.
-func (h *herald) keep(box outbox, opened error) {
+func (h *herald) keep(box *outbox, opened error) {
 	if opened != nil {
 		return
 	}
@@ -130,10 +130,15 @@ func (h *herald) letter(m notify.Message) letter {
 // sendAll sends what waits: to all at the same time, to each in its order. One that
 // did not answer lately is left alone, unless there is something new for it.
 func (h *herald) sendAll(ctx context.Context, box *outbox, letters []letter) {
+	type result struct {
+		asked bool
+		n     int // letters that got there
+		err   error
+	}
+	to, now := h.o.addressees(), h.env.Now()
+	results := make([]result, len(to))
 	var all sync.WaitGroup
-	var mu sync.Mutex // of box
-	now := h.env.Now()
-	for _, a := range h.o.addressees() {
+	for i, a := range to {
 		mine := a.among(box.Waiting)
 		s, silent := box.Silent[a.label]
 		if len(mine) == 0 || silent && len(a.among(letters)) == 0 && now.Before(s.Next) {
@@ -141,13 +146,16 @@ func (h *herald) sendAll(ctx context.Context, box *outbox, letters []letter) {
 		}
 		all.Go(func() {
 			n, err := h.sendTo(ctx, a, mine)
-			mu.Lock()
-			defer mu.Unlock()
-			box.delivered(a.label, n)
-			h.outcome(box, a.label, err)
+			results[i] = result{asked: true, n: n, err: err}
 		})
 	}
 	all.Wait()
+	for i, r := range results {
+		if r.asked {
+			box.delivered(to[i].label, r.n)
+			h.outcome(box, to[i].label, r.err)
+		}
+	}
 }
 
 // sendTo sends letters to one until it fails; n got there.

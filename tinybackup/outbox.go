@@ -23,6 +23,8 @@ type outbox struct {
 	// Unable is why the job could not even be started, as was told; none once it
 	// could.
 	Unable string `json:"unable,omitempty"`
+
+	kept string // the text of its file
 }
 
 // A letter is a message, or the ping of a run's end, and who has not got it yet.
@@ -82,19 +84,22 @@ func readOutbox(path string) (outbox, error) {
 	if json.Unmarshal(text, &box) != nil {
 		box = outbox{}
 	}
+	box.kept = string(text)
 	return box, nil
 }
 
-// write keeps the outbox; an empty one is no file.
-func (b outbox) write(path string) error {
+// write keeps the outbox, if it is not as its file has it; an empty one is no file.
+func (b *outbox) write(path string) error {
 	if b.empty() {
+		b.kept = ""
 		return ignoreMissing(os.Remove(path))
 	}
 	text, err := json.MarshalIndent(b, "", "  ")
-	if err != nil {
+	if err != nil || string(text)+"\n" == b.kept {
 		return err
 	}
-	return writeWhole(path, append(text, '\n'))
+	b.kept = string(text) + "\n"
+	return writeWhole(path, []byte(b.kept))
 }
 
 func (b outbox) empty() bool { return len(b.Waiting) == 0 && len(b.Silent) == 0 && b.Unable == "" }

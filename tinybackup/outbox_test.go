@@ -74,6 +74,16 @@ func TestOutboxFile(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(back, box) {
 		t.Errorf("got %+v, %v", back, err)
 	}
+	// What is on the disk is not written again.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := back.write(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("written though nothing has changed: %v", err)
+	}
 	back.delivered("b", 1)
 	if len(back.Waiting) != 2 || len(back.Waiting[0].To) != 1 || back.waitingFor("b") != 1 {
 		t.Errorf("one letter delivered: got %+v", back.Waiting)
