@@ -122,7 +122,7 @@ boot() { # FILE: boot it as a Pi does, if it has a partition table; what it prin
 	mcopy -n -o -i "$1@@4M" ::/kernel.img ::/initrd . 2>/dev/null || return 1
 	timeout 120 qemu-system-x86_64 -accel tcg,thread=multi -cpu max -machine q35 -m 512 \
 		-nodefaults -no-user-config -display none -no-reboot -serial stdio \
-		-kernel kernel.img -initrd initrd -append "console=ttyS0 quiet panic=-1" \
+		-kernel kernel.img -initrd initrd -append "console=ttyS0 quiet panic=-1 no_timer_check" \
 		-drive "file=$1,format=raw,if=virtio,cache=unsafe" </dev/null | tr -d '\r' >console
 }
 
