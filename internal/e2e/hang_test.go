@@ -56,7 +56,7 @@ func TestHangs(t *testing.T) {
 		code       int
 		while      string
 	}{
-		"reading a file":        {"pread64", "noise", 1, 1, "reading "},
+		"reading a file":        {"pread64", "new", 1, 1, "reading "},
 		"listing the source":    {"getdents64", "notes", 1, 1, ""},
 		"writing":               {"write", ".partial", 1, 1, "writing to "},
 		"syncing":               {"fsync", ".partial", 1, 1, "writing to "},
@@ -74,9 +74,14 @@ func TestHangs(t *testing.T) {
 			l.impatient()
 			hung := 0
 			o := l.trace(func(call faults.Call) faults.Action {
-				is := strings.HasSuffix(call.Path, c.path) && strings.HasPrefix(call.Path, l.dir) || call.Path == l.source && c.path == "notes" || strings.HasPrefix(call.Path, l.source+"/") && filepath.Base(call.Path) == c.path
-				if c.path == "" {
+				is := strings.HasSuffix(call.Path, c.path) && strings.HasPrefix(call.Path, l.dir)
+				switch c.path {
+				case "":
 					is = call.Path == l.dest
+				case "notes":
+					is = call.Path == l.source
+				case "new":
+					is = call.Path == filepath.Join(l.source, "texts", "new")
 				}
 				if call.Name == c.call && is {
 					if hung++; hung == c.nth {

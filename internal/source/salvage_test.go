@@ -28,10 +28,11 @@ type medium struct {
 // newMedium is a file, or what passes for a device, of so many sectors.
 func newMedium(t *testing.T, device bool, sectors int) *medium {
 	t.Helper()
-	m := &medium{listing: &listing{}, data: make([]byte, sectors*salvageSize-100), bad: map[int]bool{}, errno: unix.EIO}
-	for i := range m.data {
-		m.data[i] = byte(i/salvageSize + i%251 + 1)
+	m := &medium{listing: &listing{}, bad: map[int]bool{}, errno: unix.EIO}
+	for i := range sectors {
+		m.data = append(m.data, bytes.Repeat([]byte{byte(i%251) + 1}, salvageSize)...)
 	}
+	m.data = m.data[:len(m.data)-100]
 	path := filepath.Join(t.TempDir(), "disk")
 	must(t, os.WriteFile(path, m.data, 0o600))
 	var err error
