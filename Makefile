@@ -3,6 +3,7 @@
 # make torture    faults at every system call, power cuts, damage: half an hour, and the figures of it
 # make fuzz       every parser, a minute of random input for each; FUZZTIME=10s
 # make reuse      two thousand random trees, edits, damages and options: does reuse give what reading gives?
+# make vm         snapshots of LVM volumes, and restored disks, in virtual machines (see testdata/vm.sh)
 # make check      formatting, vet, staticcheck, man page, all platforms, size
 # make demo       a backup's whole life, in a temporary directory
 # make bench      one table: tinybackup beside tar, dd, dar, borg and restic, in time, size and memory (PAIRS=5)
@@ -27,7 +28,7 @@ STATICCHECK = $(shell command -v staticcheck || echo '$(GO) run honnef.co/go/too
 PLATFORMS   = linux/amd64 linux/arm64 linux/arm/6 linux/arm/7 darwin/amd64 darwin/arm64 freebsd/amd64
 MAX_BYTES   = 15000000
 
-.PHONY: build test torture fuzz reuse check format vet staticcheck man cross size bench demo install clean
+.PHONY: build test torture fuzz reuse vm check format vet staticcheck man cross size bench demo install clean
 
 build:
 	$(GOBUILD) -o bin/tinybackup .
@@ -58,6 +59,11 @@ fuzz:
 
 reuse:
 	$(GO) test -count=1 -timeout 12m -json -run '^TestReuseIsExact$$' ./internal/archive -sequences $(or $(SEQUENCES),2000) | $(GO) run testdata/summary.go
+
+vm: build
+	bash testdata/vm.sh testdata/vm-lvm.sh bin/tinybackup
+	bash testdata/vm.sh testdata/vm-restore.sh bin/tinybackup
+	bash testdata/vm-card.sh bin/tinybackup
 
 check: format vet staticcheck man cross size
 

@@ -96,6 +96,9 @@ func (o Options) checkWords() error {
 	if err := rotate.CheckSeries(o.Name); err != nil {
 		return &UsageError{Msg: err.Error(), Hint: "give another name with --name NAME"}
 	}
+	if err := o.checkSnapshot(); err != nil {
+		return err
+	}
 	if o.BlockSize != 0 && (o.BlockSize < minBlockSize || o.BlockSize > maxBlockSize || o.BlockSize%4096 != 0) {
 		return &UsageError{
 			Msg:  fmt.Sprintf("block size %v is not between 64KiB and 256MiB or not a multiple of 4KiB", o.BlockSize),

@@ -145,6 +145,9 @@ func (r Report) print(env Env) error {
 		return r.printPlan(env)
 	}
 	env.say("%s", r.summary())
+	if r.Snapshot != nil {
+		env.say("%s", oneLine(r.Snapshot.String()))
+	}
 	for _, p := range r.Parts {
 		env.say("%s", oneLine(p.String()))
 	}
@@ -167,6 +170,9 @@ func (r Report) printPlan(env Env) error {
 		fmt.Fprintf(env.Stdout, "would run     %s\n", oneLine(r.Before))
 	}
 	fmt.Fprintf(env.Stdout, "would read    %s: %s, %s\n", oneLine(r.Source), plural(r.Entries, "entry", "entries"), Size(r.Read))
+	if r.Snapshot != nil {
+		fmt.Fprintf(env.Stdout, "              %s\n", oneLine(r.Snapshot.String()))
+	}
 	for _, p := range r.Parts {
 		fmt.Fprintf(env.Stdout, "              %s\n", oneLine(p.String()))
 	}

@@ -10,6 +10,7 @@ import (
 	"tinybackup/internal/courtesy"
 	"tinybackup/internal/notify"
 	"tinybackup/internal/sched"
+	"tinybackup/internal/source/snapshot"
 )
 
 // An Env is what a command gets from outside: where things are, what time it is,
@@ -60,6 +61,9 @@ type Env struct {
 
 	// battery says whether the machine runs on one; nil: what the system says.
 	battery func() bool
+
+	// findSnapshot plans a snapshot; nil: snapshot.Find.
+	findSnapshot func(ctx context.Context, path string, o snapshot.Options) (*snapshot.Plan, error)
 
 	// preflight starts a command line as a scheduler would; nil: startLike.
 	preflight func(ctx context.Context, around sched.Surroundings, line string) error

@@ -80,6 +80,7 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 		opt.Previous = &archive.Previous{Manifest: r.last, Archive: previous}
 	}
 	res, err := archive.Write(ctx, p, r.source, opt)
+	err = r.checkView(ctx, err) // a snapshot that was full explains what else went wrong
 	var gone *source.GoneError
 	if errors.As(err, &gone) {
 		return &HintError{Err: err, Hint: "see that it is plugged in; a disk that fails: copy it with ddrescue, and back up the copy"}
@@ -235,6 +236,9 @@ func (r *run) describe(res *archive.Result, name rotate.Name) {
 	m.Tool, m.Archive, m.Job, m.Host, m.Policy = versionText(), name.String(), r.job, r.host, r.Policy().String()
 	m.Source, m.Start, m.End = r.Source, r.report.Start, r.Now()
 	m.Serial = r.serial()
+	if r.view != nil {
+		m.Snapshot = r.report.Snapshot.String()
+	}
 	r.warn.into(&r.report)
 	m.Incomplete, m.Warnings = r.report.Incomplete, r.report.Warnings
 	r.manifest = m

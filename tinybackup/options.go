@@ -69,6 +69,13 @@ type Options struct {
 	Bmap bool `long:"bmap" description:"of a device: also make ARCHIVE.bmap, for bmaptool"`
 	// Live images a device although it is mounted for writing.
 	Live bool `long:"live" description:"image a device although it is mounted for writing"`
+	// Snapshot says what is read of a source in use: "none" (also if empty) the source
+	// itself, "lvm" or "btrfs" a snapshot of that kind, and it is an error if there is
+	// none to be had; "auto" a snapshot if there is.
+	Snapshot string `long:"snapshot" value-name:"none|auto|lvm|btrfs" choice:"none" choice:"auto" choice:"lvm" choice:"btrfs" description:"read one moment of the source, from a snapshot (default: none)"`
+	// SnapshotSize is how many bytes of an LVM volume may change until its snapshot is
+	// worthless. Zero: a tenth of the volume, at least 1 GiB, and at most what is free.
+	SnapshotSize Size `long:"snapshot-size" value-name:"SIZE" description:"how much may change while an LVM snapshot is read (default: 10 %)"`
 
 	// Verify also decodes the new archive before anything is rotated.
 	Verify bool `long:"verify" description:"decode the new archive again before older ones may go"`

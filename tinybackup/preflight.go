@@ -131,6 +131,9 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if r.Before != "" {
 		return r.store.Probe(ctx)
 	}
+	if err := r.planSnapshot(ctx); err != nil {
+		return err
+	}
 	src, err := r.openSource()
 	if err != nil {
 		return err

@@ -33,6 +33,8 @@ type Report struct {
 
 	Parts []Part `json:"parts,omitempty"` // of a device: what of it was not read, as it is free
 
+	Snapshot *Snapshot `json:"snapshot,omitempty"` // what was read instead of the source; nil: none was asked for
+
 	Warnings     []string `json:"warnings,omitempty"` // the first of them
 	WarningCount int      `json:"warning_count"`
 	Incomplete   bool     `json:"incomplete,omitempty"` // something could not be read

@@ -14,6 +14,7 @@ import (
 	"tinybackup/internal/courtesy"
 	"tinybackup/internal/rotate"
 	"tinybackup/internal/source"
+	"tinybackup/internal/source/snapshot"
 	"tinybackup/internal/store"
 )
 
@@ -93,6 +94,8 @@ type run struct {
 	report    Report
 
 	store    *store.Local
+	planned  *snapshot.Plan     // how a snapshot of the source is made; nil: none is
+	view     *snapshot.Snapshot // what is read instead of the source; nil: nothing else
 	source   *source.Source
 	before   []stored // the archives of the series when it began
 	last     *archive.Manifest
@@ -117,6 +120,11 @@ func (r *run) do(ctx context.Context) (err error) {
 	}
 	r.beKind(ctx)
 	r.store.Watch(r.pulse.beat, r.pulse.name)
+	if r.Before == "" {
+		if err := r.planSnapshot(ctx); err != nil {
+			return err
+		}
+	}
 	defer func() { err = errors.Join(err, r.closeSource()) }()
 	if r.Before == "" && r.store.Unlocked(r.Name) {
 		// The lock makes .tinybackup: a source that is refused is to leave nothing behind.
@@ -145,6 +153,10 @@ func (r *run) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := r.takeSnapshot(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.releaseView(ctx)) }()
 	if r.source == nil {
 		// Not before the lock: while another run has a device open, it is in use.
 		if r.source, err = r.openSource(); err != nil {
@@ -233,6 +245,9 @@ func (r *run) firstSource() (err error) {
 	if err == nil && empty && !r.Yes {
 		err = r.emptyError()
 	}
+	if err == nil && r.planned != nil {
+		err = r.closeSource() // it was only looked at
+	}
 	return err
 }
 
@@ -261,12 +276,24 @@ func (r *run) openSource() (*source.Source, error) {
 			skip = append(skip, source.ID{Dev: uint64(st.Dev), Ino: st.Ino})
 		}
 	}
-	src, err := source.Open(r.Source, source.Options{
+	opt := source.Options{
 		Excludes: excludes, ExcludeCaches: r.ExcludeCaches, OneFileSystem: r.OneFileSystem,
 		Skip: skip, PieceSize: r.frameSize(), Live: r.Live, AllBlocks: r.AllBlocks, Warn: r.warn.add, Pace: r.reading.Wait, Alive: r.pulse.beat,
-	})
+		IsSnapshot: snapshot.IsSnapshot,
+	}
+	switch {
+	case r.view != nil:
+		opt.View, opt.Instead = r.view.Path, r.view.Instead
+	case r.planned != nil:
+		// It is only looked at: a device may be in use.
+		opt.Live, opt.Warn = true, func(source.Warning) {}
+	}
+	src, err := source.Open(r.Source, opt)
 	var used *source.InUseError
 	if errors.As(err, &used) {
+		if r.report.Snapshot != nil {
+			err = fmt.Errorf("%w; %s", err, r.report.Snapshot)
+		}
 		return nil, &HintError{Err: err, Hint: inUseHint(used)}
 	}
 	if err != nil && r.DryRun && r.Before != "" {
@@ -286,7 +313,7 @@ func inUseHint(used *source.InUseError) string {
 			remount = asRoot("mount -o remount,ro " + shellQuote(m.Point))
 		}
 	}
-	return "back up its files, as a directory; or image it mounted read-only (" + remount + "), or as it changes (--live)"
+	return "back up its files, as a directory; or image a snapshot of it (--snapshot lvm, of a logical volume), or it mounted read-only (" + remount + "), or as it changes (--live)"
 }
 
 // frameSize is the size of the pieces, in bytes.

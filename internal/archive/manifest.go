@@ -39,6 +39,7 @@ type Manifest struct {
 	Job        string    `json:"job,omitempty"`        // id of the job, empty for a run by hand
 	Host       string    `json:"host,omitempty"`       // host name of the machine that made it
 	Source     string    `json:"source"`               // absolute path of what was backed up
+	Snapshot   string    `json:"snapshot,omitempty"`   // what was read instead of Source, for a reader; empty: itself
 	Kind       string    `json:"kind"`                 // KindDir, KindFile or KindDevice
 	Codec      string    `json:"codec"`                // CodecZstd, CodecXZ, CodecGzip or CodecNone
 	Policy     string    `json:"policy,omitempty"`     // rotation policy at the time, for a reader

@@ -23,6 +23,7 @@ type dir struct {
 	parent *dir
 	name   string
 	id     ID
+	other  bool // not in the view of the source, but read elsewhere
 
 	// under cache.mu
 	fd   int // -1: closed

@@ -7,7 +7,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +38,17 @@ type Options struct {
 	Warn          func(Warning) // told of each problem, from any goroutine
 	Pace          func(n int)   // called before n bytes of content are read, to wait; nil: as fast as can be
 	Alive         func()        // called whenever something was read, from any goroutine; nil: nobody asks
+
+	// View is where the source is read, if not at its own path: in a snapshot of it,
+	// which has the same inode numbers. Names, excludes and warnings are those of the
+	// source all the same. Empty: the source's own path.
+	View string
+	// Instead is where a directory is read that the view has not, by its path below
+	// the source and its inode number in the view: "" says that it has. Nil: it has all.
+	Instead func(rel string, ino uint64) string
+	// IsSnapshot says, by its name and inode number, that a directory is a snapshot of
+	// ours, which is left out. Nil: there are none.
+	IsSnapshot func(name string, ino uint64) bool
 }
 
 // Source is what is backed up, opened. Close releases it, after all segments
@@ -47,7 +60,9 @@ type Source struct {
 
 	opt    Options
 	dirs   *dirCache
+	at     string   // where it is read: Path, or in the view
 	root   *dir     // the directory, or the one that holds the file
+	others []*dir   // tops of what is read elsewhere than in the view
 	top    Stat     // of the source itself
 	device *os.File // of a device
 	used   []Extent // of a device: what is to be read; nil: all of it
@@ -80,10 +95,14 @@ func Open(path string, opt Options) (*Source, error) {
 			return nil, err
 		}
 	}
+	s.at = s.Path
+	if opt.View != "" {
+		s.at = opt.View
+	}
 	switch t := fi.Mode().Type(); {
 	case t.IsDir():
 		s.Kind = Dir
-		s.root, s.top, err = s.dirs.root(path)
+		s.root, s.top, err = s.dirs.root(s.at)
 	case t.IsRegular():
 		s.Kind = File
 		err = s.openFile()
@@ -96,16 +115,31 @@ func Open(path string, opt Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.skipInView(fi)
 	return s, nil
+}
+
+// skipInView leaves out in the view, too, what is left out of the source: there it
+// is on another device.
+func (s *Source) skipInView(live os.FileInfo) {
+	st, ok := live.Sys().(*syscall.Stat_t)
+	if s.at == s.Path || !ok {
+		return
+	}
+	for _, id := range slices.Clone(s.opt.Skip) {
+		if id.Dev == uint64(st.Dev) {
+			s.opt.Skip = append(s.opt.Skip, ID{Dev: s.top.Dev, Ino: id.Ino})
+		}
+	}
 }
 
 func (s *Source) openFile() error {
 	var err error
-	s.root, _, err = s.dirs.root(filepath.Dir(s.Path))
+	s.root, _, err = s.dirs.root(filepath.Dir(s.at))
 	if err != nil {
 		return err
 	}
-	s.top, err = lstatAt(s.root.fd, filepath.Base(s.Path))
+	s.top, err = lstatAt(s.root.fd, filepath.Base(s.at))
 	if err != nil {
 		s.dirs.close(s.root)
 		return &os.PathError{Op: "stat", Path: s.Path, Err: err}
@@ -119,10 +153,10 @@ func (s *Source) openFile() error {
 // it so keeps it from being mounted until Close. One that is in use is opened all
 // the same if nobody can write to it, or with Live.
 func (s *Source) openDevice() error {
-	f, err := os.OpenFile(s.Path, os.O_RDONLY|unix.O_EXCL, 0)
+	f, err := os.OpenFile(s.at, os.O_RDONLY|unix.O_EXCL, 0)
 	busy := errors.Is(err, unix.EBUSY)
 	if busy {
-		f, err = os.Open(s.Path)
+		f, err = os.Open(s.at)
 	}
 	if err != nil {
 		return err
@@ -136,9 +170,12 @@ func (s *Source) openDevice() error {
 
 // lookAtDevice finds out what is to be known of an open device.
 func (s *Source) lookAtDevice(busy bool) (err error) {
-	if s.top, err = fstat(int(s.device.Fd())); err != nil {
-		return err
+	// The attributes are those of the source's own node, also if a snapshot of it is open.
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Stat(s.Path, &st) }); err != nil {
+		return &os.PathError{Op: "stat", Path: s.Path, Err: err}
 	}
+	s.top = newStat(&st)
 	if s.Size, err = deviceSize(s.device); err != nil {
 		return err
 	}
@@ -184,6 +221,9 @@ func (s *Source) Empty() (bool, error) {
 
 // Close releases what Open and the walk hold open.
 func (s *Source) Close() error {
+	for _, d := range s.others {
+		s.dirs.close(d)
+	}
 	s.dirs.close(s.root)
 	if s.device == nil {
 		return nil
@@ -218,7 +258,7 @@ func (s *Source) Segments(ctx context.Context) iter.Seq2[Segment, error] {
 			}
 			return yield(seg, err)
 		}
-		e := &Entry{Stat: s.top, src: s, name: filepath.Base(s.Path), parent: s.root}
+		e := &Entry{Stat: s.top, src: s, name: filepath.Base(s.at), parent: s.root}
 		e.segments(s.Size, s.opt.PieceSize, stop)
 	}
 }

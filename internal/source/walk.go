@@ -80,6 +80,15 @@ func (w *walk) visit(d *dir, rel, name string) bool {
 		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "left out: it belongs to this backup"})
 		return true
 	}
+	if isDir && w.opt.IsSnapshot != nil && w.opt.IsSnapshot(name, st.Ino) {
+		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "left out: a snapshot of another backup"})
+		return true
+	}
+	if isDir && w.opt.Instead != nil && !d.other {
+		if at := w.opt.Instead(rel, st.Ino); at != "" {
+			return w.elsewhere(rel, at)
+		}
+	}
 	e := &Entry{Path: rel, Stat: st, src: w.Source, parent: d, name: name}
 	switch st.Type() {
 	case unix.S_IFSOCK:
@@ -101,9 +110,34 @@ func (w *walk) visit(d *dir, rel, name string) bool {
 	return e.segments(size, w.opt.PieceSize, w.yield)
 }
 
+// elsewhere yields a directory that the view has not, and what is in it, as it is
+// now: it is on another file system.
+func (w *walk) elsewhere(rel, at string) bool {
+	d, st, err := w.dirs.root(at)
+	if err != nil {
+		w.warn(rel, err)
+		return true
+	}
+	d.other = true
+	w.others = append(w.others, d)
+	if slices.Contains(w.opt.Skip, st.ID()) {
+		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "left out: it belongs to this backup"})
+		return true
+	}
+	var names []string
+	if !w.opt.OneFileSystem {
+		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "not in the snapshot: read as it is now"})
+		if names, err = w.dirs.names(d); err != nil {
+			w.warn(rel, err)
+		}
+	}
+	e := &Entry{Path: rel, Stat: st, src: w.Source, parent: d, name: "."}
+	return e.segments(0, w.opt.PieceSize, w.yield) && w.list(d, rel, names)
+}
+
 // descend yields a directory, and what is in it.
 func (w *walk) descend(e *Entry) bool {
-	d := &dir{parent: e.parent, name: e.name, id: e.ID(), fd: -1}
+	d := &dir{parent: e.parent, name: e.name, id: e.ID(), other: e.parent.other, fd: -1}
 	var names []string
 	var err error
 	if !w.opt.OneFileSystem || e.Dev == w.top.Dev {
