@@ -222,13 +222,13 @@ func cut(disk []byte, some []patch) []byte {
 // TestWritePowerCut cuts the power at every operation, and has writes that were not
 // flushed get lost: the first of them, the last, or all.
 func TestWritePowerCut(t *testing.T) {
-	const size, disk = 4<<20 + 512, 6 << 20
+	const size, disk = 2<<20 + 512, 4 << 20
 	image := testImage(size)
 	for n := 1; ; n++ {
 		c := &cached{memory: &memory{data: old(disk), failAt: n}, disk: old(disk)}
 		err := write(context.Background(), c, disk, bytes.NewReader(image), size, ignore)
 		if err == nil {
-			if n < 10 {
+			if n < 8 {
 				t.Errorf("%d operations, want more", n)
 			}
 			break
@@ -237,7 +237,7 @@ func TestWritePowerCut(t *testing.T) {
 			"all": nil, "none": c.pending, "all but the last": c.pending[max(0, len(c.pending)-1):], "the first": c.pending[min(1, len(c.pending)):],
 		} {
 			got := cut(c.disk, kept)
-			untouched := bytes.Equal(got[:5<<20], old(disk)[:5<<20])
+			untouched := bytes.Equal(got[:3<<20], old(disk)[:3<<20])
 			complete := bytes.Equal(got[firstSize:size], image[firstSize:])
 			if !untouched && !complete && !allZero(got[:firstSize]) {
 				t.Errorf("power cut at operation %d, %s of the last writes lost: it has a beginning, and the rest is not complete", n, what)
