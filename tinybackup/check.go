@@ -34,8 +34,9 @@ func (e *HintError) Unwrap() error { return e.Err }
 
 // A BusyError says that somebody else is at it: exit status 4.
 type BusyError struct {
-	Msg  string
-	Hint string // may be empty
+	Msg    string
+	Hint   string // may be empty
+	NotNow bool   // nobody else is: the backup's own before hook asks for another time
 }
 
 func (e *BusyError) Error() string { return e.Msg }

@@ -176,7 +176,8 @@ func (h *herald) ends(report Report, err error, exit int, all []news) {
 	for _, n := range all {
 		h.tell(n)
 	}
-	if h.rid != "" {
+	// One that was put off has not ended: its check waits for the next try.
+	if h.rid != "" && !isNotNow(err) {
 		h.ping(exit, outcomeText(report, err))
 	}
 }

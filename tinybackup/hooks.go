@@ -37,7 +37,7 @@ func (r *run) beforeHook(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &exit) && exit.ExitCode() == notNow:
-		return &BusyError{Msg: fmt.Sprintf("%s: the before hook says: not now (%v%s)", r.Name, err, said.last()), Hint: "it is tried again later; exit status 75 of --before asks for that"}
+		return &BusyError{NotNow: true, Msg: fmt.Sprintf("%s: the before hook says: not now (%v%s)", r.Name, err, said.last()), Hint: "it is tried again later; exit status 75 of --before asks for that"}
 	case errors.Is(err, errHookTimeout):
 		return &HintError{Err: fmt.Errorf("before hook: %w%s", err, said.last()), Hint: "give it more time with --hook-timeout TIME, or see what it waits for"}
 	}

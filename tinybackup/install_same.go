@@ -223,12 +223,23 @@ func changes(old, now Job) ([]string, error) {
 		switch {
 		case a == b:
 		case isSecret(key):
-			found = append(found, key+": another than before")
+			found = append(found, key+": "+secretChange(a, b))
 		default:
 			found = append(found, fmt.Sprintf("%s: %s -> %s", key, cmp.Or(a, "(not set)"), cmp.Or(b, "(not set)")))
 		}
 	}
 	return found, nil
+}
+
+// secretChange says that a value became another one, and neither.
+func secretChange(old, now string) string {
+	switch {
+	case old == "":
+		return "is set now"
+	case now == "":
+		return "is not set any more"
+	}
+	return "another than before"
 }
 
 // when is the job's schedule in words, and its zone.

@@ -192,13 +192,19 @@ func TestNotifyInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	install := []string{"install", "--time", "2:30", "--scheduler", "cron", "--notify-on", "failure", "--notify", string(o.Notify[0]), o.Source, o.Dest}
-	for _, more := range [][]string{nil, {"--ping", string(o.Ping)}, {"--ping", string(o.Ping) + "/slug", "--json"}} {
-		code, stdout, stderr := h.main(append(append([]string{}, install...), more...)...)
-		if code != 0 {
-			t.Fatalf("exit status %d: %s", code, stderr)
-		}
-		if more != nil && !strings.Contains(stdout, "ping") {
-			t.Errorf("the change is not told: %s", stdout)
+	for _, c := range []struct {
+		more []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"--ping", string(o.Ping)}, "changed    ping: is set now\n"},
+		{nil, "changed    ping: is not set any more\n"},
+		{[]string{"--ping", string(o.Ping)}, ""},
+		{[]string{"--ping", string(o.Ping) + "/slug", "--json"}, `"ping: another than before"`},
+	} {
+		code, stdout, stderr := h.main(append(append([]string{}, install...), c.more...)...)
+		if code != 0 || !strings.Contains(stdout, c.want) {
+			t.Fatalf("exit status %d, want %q: %s%s", code, c.want, stdout, stderr)
 		}
 	}
 	jobs, _, err := Jobs(h.env.Dirs)

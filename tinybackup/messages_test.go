@@ -325,6 +325,15 @@ func TestMessagesOfNoRun(t *testing.T) {
 	}
 	_, _ = h.start(1, "02:30")
 	h.expect("the archives are locked", titleSkipped, "start, 4")
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) { return Report{Archive: "a"}, nil }
+	_, _ = h.start(1, "02:30")
+	h.titles()
+	h.pings()
+	h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+		return Report{}, &BusyError{Msg: "not now", NotNow: true}
+	}
+	_, _ = h.start(1, "02:30")
+	h.expect("put off by its own hook", "", "start")
 }
 
 // What cannot be sent changes nothing of the run, waits, and is seen.

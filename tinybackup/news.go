@@ -150,6 +150,8 @@ const (
 func (t storyteller) newsOf(report Report, err error, before []string, next, tail string) []news {
 	var busy *BusyError
 	switch {
+	case isNotNow(err):
+		return nil
 	case errors.As(err, &busy):
 		return []news{{EventFailure, t.failed(titleSkipped, err, report, next, "")}}
 	case err != nil && report.Change == ChangeStillFailing:
@@ -164,6 +166,13 @@ func (t storyteller) newsOf(report Report, err error, before []string, next, tai
 		return []news{{EventWarning | EventSuccess, t.stored(titleWarnings, report)}}
 	}
 	return []news{{EventSuccess, t.stored(titleStored, report)}}
+}
+
+// isNotNow says whether a run was put off by its own before hook: nothing is wrong
+// with that, and it is tried again soon.
+func isNotNow(err error) bool {
+	var busy *BusyError
+	return errors.As(err, &busy) && busy.NotNow
 }
 
 // sameWarnings says whether the first warnings of a run are those of another one.
