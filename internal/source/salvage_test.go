@@ -78,7 +78,7 @@ func (m *medium) read(t *testing.T) (got []byte, err error) {
 		if err != nil {
 			return got, err
 		}
-		if len(got) > 64<<20 { // nobody looks at it
+		if len(got) > 32<<20 { // nobody looks at it
 			got = got[:0]
 		}
 	}
@@ -160,11 +160,12 @@ func TestSalvage(t *testing.T) {
 // Many dead ranges with good ones between them are no dead device.
 func TestSalvageNotDead(t *testing.T) {
 	t.Parallel()
-	const piece = 16 // sectors
-	m := newMedium(t, true, 2*maxFailures*piece)
+	const piece = 16                // sectors
+	const pieces = maxFailures + 40 // half of them dead, each of which costs two failures
+	m := newMedium(t, true, pieces*piece)
 	m.source.opt.PieceSize = piece * salvageSize
 	want := bytes.Clone(m.data)
-	for i := range 2 * maxFailures * piece {
+	for i := range pieces * piece {
 		if m.bad[i] = i/piece%2 == 1; m.bad[i] {
 			clear(want[i*salvageSize : min((i+1)*salvageSize, len(want))])
 		}
@@ -203,7 +204,8 @@ func TestSalvageGone(t *testing.T) {
 	for _, errno := range []error{unix.EIO, unix.ENXIO, io.EOF} {
 		m := newMedium(t, true, 4)
 		m.data, m.errno = m.data[:2*salvageSize], errno
-		m.source.Size = pieces << 22
+		m.source.Size = pieces << 20
+		m.source.opt.PieceSize = 1 << 20
 		m.source.top.Size = m.source.Size
 		if errno != io.EOF {
 			pread := m.source.pread
