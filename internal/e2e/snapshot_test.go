@@ -118,6 +118,8 @@ func TestSnapshotBtrfs(t *testing.T) {
 	source, dest := onBtrfs(t)
 	need(t, "tar", "zstd")
 	p := newProgram(t)
+	// Between the writer's files is what takes a while to read.
+	write(t, filepath.Join(source, "data", "middle"), string(make([]byte, 64<<20)))
 	w := startWriter(t, filepath.Join(source, "data"))
 	old := time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
 	check(t, os.Chtimes(source, old, old))

@@ -29,6 +29,9 @@ func TestView(t *testing.T) {
 			if rel == "boot" {
 				return other
 			}
+			if strings.HasPrefix(rel, "boot/") {
+				t.Errorf("asked for %s, which is not in the view", rel)
+			}
 			return ""
 		},
 		IsSnapshot: func(name string, ino uint64) bool { return name == ".snap" },

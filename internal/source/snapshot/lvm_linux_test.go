@@ -23,7 +23,10 @@ type fakeLVM struct {
 	then    func(command string)
 }
 
-func (f *fakeLVM) Run(_ context.Context, command string, args ...string) ([]byte, error) {
+func (f *fakeLVM) Run(ctx context.Context, command string, args ...string) ([]byte, error) {
+	if ctx.Err() != nil && command == "lvremove" {
+		return nil, ctx.Err()
+	}
 	if f.then != nil {
 		defer f.then(command)
 	}
