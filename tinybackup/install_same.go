@@ -20,7 +20,7 @@ func settle(env Env, plans []*InstalledJob) error {
 	}
 	for _, b := range broken {
 		// It may be the same job, which must not be there twice.
-		if errors.As(b.Err, new(*fs.PathError)) {
+		if errors.As(b.Err, new(*fs.PathError)) || errors.As(b.Err, new(*unreadError)) {
 			return b.Err
 		}
 	}

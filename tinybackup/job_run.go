@@ -110,12 +110,8 @@ func (r *jobRun) addTrouble(report *Report) {
 // locked is for a run that did not get the job's lock.
 func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
 	var busy *BusyError
-	if errors.As(err, &busy) && !r.over.Now {
-		// It writes its book before it begins. One that cannot be read is no reason.
-		book, bookErr := r.job.slots()
-		if slot, passed := r.spec.Prev(r.start); bookErr == nil && (!passed || !slot.After(later(book.Slot, book.Settled))) {
-			return r.idle(busy.Msg), nil
-		}
+	if errors.As(err, &busy) && !r.over.Now && r.inHand(ctx) {
+		return r.idle(busy.Msg), nil
 	}
 	entry := HistoryEntry{Start: r.start}
 	if !r.over.Now {
@@ -130,6 +126,34 @@ func (r *jobRun) locked(ctx context.Context, err error) (Report, error) {
 		}
 	}
 	return Report{}, errors.Join(err, r.record(ctx, &entry, Report{}, err))
+}
+
+// A run notes its slot in the book before it begins, but after it has taken the lock:
+// whoever finds that taken gives it bookTries times bookPause.
+const (
+	bookTries = 100
+	bookPause = 50 * time.Millisecond
+)
+
+// inHand says whether the run that has the lock serves the slot of this one. A book
+// that cannot be read is no reason.
+func (r *jobRun) inHand(ctx context.Context) bool {
+	slot, passed := r.spec.Prev(r.start)
+	for range bookTries {
+		book, err := r.job.slots()
+		if err != nil {
+			return false
+		}
+		if !passed || !slot.After(later(book.Slot, book.Settled)) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(bookPause):
+		}
+	}
+	return false
 }
 
 func later(a, b time.Time) time.Time {

@@ -176,11 +176,19 @@ func readShared(config, jobs string) (sharedFile, error) {
 	}
 	var p *fs.PathError
 	if errors.As(err, &p) {
-		// The cause as text: it is not the job's file that is missing or cannot be read.
-		return sharedFile{}, &HintError{Err: fmt.Errorf("config file %q: %v", path, p.Err), Hint: "see that it is there and can be read, or name another one with --config FILE, or --config none"}
+		return sharedFile{}, &HintError{Err: &unreadError{path, p.Err}, Hint: "see that it is there and can be read, or name another one with --config FILE, or --config none"}
 	}
 	return s, err
 }
+
+// An unreadError is why a file of shared options cannot be read. It is none of the
+// job's file, which may be there, or not, all the same: hence no Unwrap.
+type unreadError struct {
+	path string
+	why  error
+}
+
+func (e *unreadError) Error() string { return fmt.Sprintf("config file %q: %v", e.path, e.why) }
 
 // readSharedFile reads a file of shared options. It may have the section [Telegram]
 // of older programs.

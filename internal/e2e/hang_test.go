@@ -152,7 +152,7 @@ func TestSlowIsNoStall(t *testing.T) {
 		text string
 	}{
 		"stall timeout": {[]string{"--stall-timeout", "3s"}, 0, ""},
-		"timeout":       {[]string{"--timeout", "2s", "--stall-timeout", "never"}, 1, "error: not done within 2s, but still reading "},
+		"timeout":       {[]string{"--timeout", "2s", "--stall-timeout", "never"}, 1, "error: not done within 2s, but still "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -74,7 +74,8 @@ func (s *Systemd) List(ctx context.Context) ([]Entry, error) {
 // unitState is what systemd says of a unit (org.freedesktop.systemd1(5)).
 type unitState struct {
 	load, active, file, stale string
-	next                      time.Time // a timer's next elapse; zero: none
+	sub                       string    // of a timer: "running" while its service is at work
+	next                      time.Time // a timer's next elapse; zero: none, or none yet while it is running
 }
 
 // running tells whether a oneshot service is at work.
@@ -91,7 +92,7 @@ func (u unitState) fault(timer string) error {
 		return fmt.Errorf("%s is not started (%s)", timer, u.active)
 	case u.file != "enabled":
 		return fmt.Errorf("%s will not be started at the next boot (%s)", timer, u.file)
-	case u.next.IsZero():
+	case u.next.IsZero() && u.sub != "running":
 		return fmt.Errorf("%s has no time to come", timer)
 	}
 	return nil
@@ -99,7 +100,7 @@ func (u unitState) fault(timer string) error {
 
 // states asks systemd for the state of units.
 func (s *Systemd) states(ctx context.Context, units []string) (map[string]unitState, error) {
-	out, err := s.systemctl(ctx, append([]string{"show", "--property=Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,NextElapseUSecRealtime"}, units...)...)
+	out, err := s.systemctl(ctx, append([]string{"show", "--property=Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,NextElapseUSecRealtime"}, units...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +117,8 @@ func (s *Systemd) states(ctx context.Context, units []string) (map[string]unitSt
 				u.load = value
 			case "ActiveState":
 				u.active = value
+			case "SubState":
+				u.sub = value
 			case "UnitFileState":
 				u.file = value
 			case "NeedDaemonReload":

@@ -251,6 +251,8 @@ func TestSystemdFaults(t *testing.T) {
 		{"LoadState=loaded\nActiveState=active\nUnitFileState=disabled", timer + " will not be started at the next boot (disabled)"},
 		{"LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNextElapseUSecRealtime=", timer + " has no time to come"},
 		{"LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNextElapseUSecRealtime=n/a", timer + " has no time to come"},
+		{"LoadState=loaded\nActiveState=active\nSubState=elapsed\nUnitFileState=enabled\nNextElapseUSecRealtime=", timer + " has no time to come"},
+		{"LoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nNextElapseUSecRealtime=", "<nil>"},
 		{"LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNextElapseUSecRealtime=Sun 2026-11-22 01:30:00 UTC", "<nil>"},
 	} {
 		f.answers = map[string]Output{"show": {Stdout: "Id=" + timer + "\n" + test.show + "\n\nId=tinybackup-3f2a91c0.service\nActiveState=inactive\n"}}
