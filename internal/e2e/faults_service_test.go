@@ -44,7 +44,8 @@ func TestServiceStartBroken(t *testing.T) {
 func (l *lab) startedAgain() error {
 	l.t.Helper()
 	var errs []error
-	for _, args := range [][]string{{"start"}, {"statusof"}, {"stop"}} {
+	// Of this job alone: what other tests have in the queue of at comes and goes.
+	for _, args := range [][]string{{"start"}, {"statusof", l.source, l.dest}, {"stop"}} {
 		if o := l.p.try(l.t, args...); o.code != 0 {
 			errs = append(errs, fmt.Errorf("%s: exit %d: %s%s", args[0], o.code, o.stdout, o.stderr))
 		}

@@ -56,10 +56,10 @@ func TestService(t *testing.T) {
 	if !strings.Contains(o.stdout+o.stderr, "tinybackup start") {
 		t.Errorf("install says nothing of tinybackup start:\n%s%s", o.stdout, o.stderr)
 	}
-	p.exits(t, 5, "statusof") // nobody would run it
+	p.exits(t, 5, "statusof", job) // nobody would run it; of others' jobs it is not asked
 	p.exits(t, 0, "start")
 	p.exits(t, 4, "start")
-	p.exits(t, 0, "statusof")
+	p.exits(t, 0, "statusof", job)
 
 	slots(t, c, dest, 30, 4)
 	eachHour(t, p, job)
