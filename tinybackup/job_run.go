@@ -147,10 +147,8 @@ func (r *jobRun) inHand(ctx context.Context) bool {
 		if !passed || !slot.After(later(book.Slot, book.Settled)) {
 			return true
 		}
-		select {
-		case <-ctx.Done():
+		if r.pause(ctx, bookPause) != nil {
 			return false
-		case <-time.After(bookPause):
 		}
 	}
 	return false
@@ -395,6 +393,11 @@ func (r *jobRun) sleepIn(ctx context.Context, turn sched.Verdict) error {
 	if d <= 0 {
 		return nil
 	}
+	return r.pause(ctx, d)
+}
+
+// pause waits. An error is why it was ended before.
+func (r *jobRun) pause(ctx context.Context, d time.Duration) error {
 	if r.env.sleep != nil {
 		return r.env.sleep(ctx, d)
 	}
