@@ -3,10 +3,12 @@ package tinybackup
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +23,10 @@ import (
 // The test binary plays all programs of the scripts: tinybackup itself, and a
 // crontab, an at and a systemctl that keep their spools in files below $HOME/spool.
 func TestMain(m *testing.M) {
+	// Most of them wait, most of the time; -parallel says otherwise.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(6, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"tinybackup": scriptTinybackup,
 		"crontab":    fake(scriptCrontab),
