@@ -34,9 +34,10 @@ build:
 	$(GOBUILD) -o bin/tinybackup .
 
 # V=1 prints every line of every test. TINYBACKUP_TEST_NO_SKIP=1 makes a skipped test a failure.
+# What takes long and waits much begins first, beside the others.
 test:
 	@bash testdata/setup.sh
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./... | $(GO) run testdata/summary.go $(if $(V),-v)
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -count=1 -timeout 12m -json ./tinybackup ./... | $(GO) run testdata/summary.go $(if $(V),-v)
 
 # What the tests break here and there is broken everywhere. The figures are those of internal/e2e.
 torture:
@@ -65,6 +66,9 @@ vm: build
 	bash testdata/vm.sh testdata/vm-restore.sh bin/tinybackup
 	bash testdata/vm-card.sh bin/tinybackup
 
+# One way to compile for all of it, so that what one step has compiled serves the next.
+check: export GOFLAGS = -trimpath
+check: export CGO_ENABLED = 0
 check: format vet staticcheck man cross size
 
 format:
