@@ -1,7 +1,8 @@
 // Package notify tells people and watchers what became of a backup: messages to
 // chat and mail services, and pings of a dead-man's switch.
 //
-// A service is named by the URL that the library shoutrrr knows it by, such as
+// A service is named by the URL that the library shoutrrr knows it by (mail and
+// webhooks, which are our own, too), such as
 // telegram://TOKEN@telegram?chats=@channel. Such a URL is a secret as a whole.
 // No error of this package shows it, nor anything that was made of it: only the
 // name of the service, and the host where that is a server and not a key.
@@ -9,8 +10,10 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -18,6 +21,26 @@ import (
 type Message struct {
 	Title string // one line
 	Text  string
+}
+
+// fit is the message as it may be sent: its title one line, its text not too long.
+func (m Message) fit() Message {
+	if len(m.Text) > MaxText {
+		m.Text = strings.ToValidUTF8(m.Text[:MaxText], "") + "…"
+	}
+	m.Title = oneLine(m.Title, 200)
+	return m
+}
+
+// whole is the title and the text in one.
+func (m Message) whole() string { return m.Title + "\n\n" + m.Text }
+
+// titled is the message under another title; the same if that is empty.
+func (m Message) titled(title string) Message {
+	if title == "" {
+		return m
+	}
+	return Message{Title: title, Text: m.whole()}
 }
 
 // MaxText is how many bytes of Text are sent: the rest is cut off. Telegram takes
@@ -45,8 +68,12 @@ type Client struct {
 	// Transport makes the HTTP requests; nil: one that goes by the environment's
 	// proxies. What does not speak HTTP, such as mail, dials by itself.
 	Transport http.RoundTripper
+	// Roots vouch for servers of mail; nil: those of the machine.
+	Roots *x509.CertPool
 	// Timeout bounds each try; zero: 10 seconds.
 	Timeout time.Duration
+	// Now is the date of mail; nil: time.Now.
+	Now func() time.Time
 	// Sleep waits between two tries; nil: a timer. Its error ends the trying.
 	Sleep func(context.Context, time.Duration) error
 }
@@ -55,8 +82,12 @@ type Client struct {
 // times. The error is an *Error. It returns soon after ctx is done, whatever the
 // service does.
 func (c Client) Send(ctx context.Context, rawURL string, m Message) error {
+	s, err := open(rawURL)
+	if err != nil {
+		return err
+	}
 	return c.try(ctx, Name(rawURL), func(_ context.Context, o *observer) error {
-		return send(o, rawURL, m)
+		return attempt(o, s, rawURL, m.fit())
 	})
 }
 
@@ -86,7 +117,10 @@ func (c Client) once(ctx context.Context, service string, once func(context.Cont
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	o := &observer{base: c.Transport, ctx: ctx}
+	o := &observer{base: c.Transport, ctx: ctx, roots: c.Roots, now: c.Now}
+	if o.now == nil {
+		o.now = time.Now
+	}
 	if o.base == nil {
 		o.base = newTransport()
 		defer o.base.(*http.Transport).CloseIdleConnections()
@@ -125,7 +159,6 @@ func (c Client) sleep(ctx context.Context, d time.Duration) error {
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          2,
 		TLSHandshakeTimeout:   tryTimeout,
 		ResponseHeaderTimeout: tryTimeout,

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -20,8 +21,10 @@ import (
 // went. Errors are told from what it has seen: those of the library have the URL
 // in them, lose the status, or, for Telegram, are missing when there was no answer.
 type observer struct {
-	base http.RoundTripper
-	ctx  context.Context // of the try
+	base  http.RoundTripper
+	ctx   context.Context // of the try
+	roots *x509.CertPool  // of what is no HTTP; nil: those of the machine
+	now   func() time.Time
 
 	mu     sync.Mutex
 	err    error  // there was no answer

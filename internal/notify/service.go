@@ -4,79 +4,39 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/discord"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/googlechat"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/lark"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/matrix"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/mattermost"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/rocketchat"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/signal"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/slack"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/teams"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/telegram"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/zulip"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/email/smtp"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/incident/opsgenie"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/incident/pagerduty"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/bark"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/gotify"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/ifttt"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/join"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/ntfy"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/pushbullet"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/push/pushover"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/sms/twilio"
-	"github.com/nicholas-fedor/shoutrrr/pkg/services/specialized/generic"
-	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 )
 
-// This file is the only one that knows shoutrrr.
-
-// A kind is a service that messages can go to.
-type kind struct {
-	make     func() types.Service
-	untitled bool // it has no title: that becomes the first line
+// A sender knows a service and an address there.
+type sender interface {
+	// send is one try to deliver a message. What it asks by HTTP goes through the
+	// observer, whose word about it counts more than the error.
+	send(*observer, Message) error
 }
 
-// kinds are the services by the scheme of their URLs. The router of the library
-// would link a few more: MQTT, which needs a client of its own, and a logger.
-var kinds = map[string]kind{
-	"bark":       {make: func() types.Service { return &bark.Service{} }},
-	"discord":    {make: func() types.Service { return &discord.Service{} }},
-	"generic":    {make: func() types.Service { return &generic.Service{} }},
-	"googlechat": {make: func() types.Service { return &googlechat.Service{} }, untitled: true},
-	"gotify":     {make: func() types.Service { return &gotify.Service{} }},
-	"hangouts":   {make: func() types.Service { return &googlechat.Service{} }, untitled: true},
-	"ifttt":      {make: func() types.Service { return &ifttt.Service{} }},
-	"join":       {make: func() types.Service { return &join.Service{} }},
-	"lark":       {make: func() types.Service { return &lark.Service{} }},
-	"matrix":     {make: func() types.Service { return &matrix.Service{} }},
-	"mattermost": {make: func() types.Service { return &mattermost.Service{} }},
-	"ntfy":       {make: func() types.Service { return &ntfy.Service{} }},
-	"opsgenie":   {make: func() types.Service { return &opsgenie.Service{} }},
-	"pagerduty":  {make: func() types.Service { return &pagerduty.Service{} }, untitled: true},
-	"pushbullet": {make: func() types.Service { return &pushbullet.Service{} }},
-	"pushover":   {make: func() types.Service { return &pushover.Service{} }},
-	"rocketchat": {make: func() types.Service { return &rocketchat.Service{} }, untitled: true},
-	"signal":     {make: func() types.Service { return &signal.Service{} }, untitled: true},
-	"slack":      {make: func() types.Service { return &slack.Service{} }},
-	"smtp":       {make: func() types.Service { return &smtp.Service{} }},
-	"teams":      {make: func() types.Service { return &teams.Service{} }},
-	"telegram":   {make: func() types.Service { return &telegram.Service{} }},
-	"twilio":     {make: func() types.Service { return &twilio.Service{} }},
-	"zulip":      {make: func() types.Service { return &zulip.Service{} }},
+// own are the services that are not the library's, by the scheme of their URLs.
+var own = map[string]func(*url.URL) (sender, error){
+	"generic": openHook,
+	"smtp":    openMail,
 }
 
 // Services are the names of all of them, sorted.
-func Services() []string { return slices.Sorted(maps.Keys(kinds)) }
+func Services() []string {
+	var names []string
+	for name := range own {
+		names = append(names, name)
+	}
+	for name := range kinds {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
 
 // An UnknownError is a URL of no service.
 type UnknownError struct{ Name string } // the scheme; empty: there is none
@@ -103,7 +63,7 @@ func scheme(rawURL string) string {
 // address, as pings have it, the host.
 func Name(rawURL string) string {
 	name := scheme(rawURL)
-	if _, known := kinds[name]; known {
+	if own[name] != nil || kinds[name].make != nil {
 		return name
 	}
 	if u, err := url.Parse(rawURL); err == nil && (name == "http" || name == "https") {
@@ -115,71 +75,44 @@ func Name(rawURL string) string {
 // Check refuses what no message could be sent to, and asks no server. The error is
 // an *UnknownError or an *Error, without a secret.
 func Check(rawURL string) error {
-	asked := false
-	_, err := open(rawURL, &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-		asked = true // Matrix logs in before it has anything to send
-		return nil, errors.New("not now")
-	})})
-	if asked {
-		return nil
-	}
+	_, err := open(rawURL)
 	return err
 }
 
-// A roundTripper is an http.RoundTripper that is a function.
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-// open makes the service of a URL, which will make its requests by client.
-func open(rawURL string, client *http.Client) (types.Service, error) {
+// open gives the sender to a URL, and asks no server. Its errors are Check's.
+func open(rawURL string) (sender, error) {
 	name := scheme(rawURL)
-	k, known := kinds[name]
-	if !known {
+	openOwn, k := own[name], kinds[name]
+	if openOwn == nil && k.make == nil {
 		return nil, &UnknownError{Name: name}
 	}
-	fail := func(err error) error { return &Error{Service: name, Why: secrets(rawURL).in(err.Error())} }
 	u, err := url.Parse(rawURL)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, &Error{Service: name, Why: "its URL cannot be read: a character such as % / : or @ in a password is written %25 %2F %3A %40"}
-	}
-	s := k.make()
-	if strings.Contains(u.Scheme, "+") {
-		custom, can := s.(types.CustomURLService)
-		if !can {
-			return nil, &Error{Service: name, Why: "it takes no web address in its URL"}
-		}
-		if u, err = custom.GetServiceURLFromCustom(u); err != nil {
-			return nil, fail(err)
-		}
-	}
-	if servers[name] && u.Hostname() == "" {
+	case name != "generic" && strings.Contains(u.Scheme, "+"):
+		return nil, &Error{Service: name, Why: "it takes no web address in its URL"}
+	case servers[name] && u.Hostname() == "":
 		return nil, &Error{Service: name, Why: "its URL has no server"}
 	}
-	// Before, as some make requests at once; and after, as some make a client then.
-	setter, can := s.(types.HTTPClientSetter)
-	if can {
-		setter.SetHTTPClient(client)
+	var s sender
+	if openOwn != nil {
+		s, err = openOwn(u)
+	} else {
+		s, err = openKind(k, u)
 	}
-	if err := s.Initialize(u, nil); err != nil {
-		return nil, fail(err)
-	}
-	if can {
-		setter.SetHTTPClient(client)
+	if err != nil {
+		return nil, &Error{Service: name, Why: secrets(rawURL).in(err.Error())}
 	}
 	return s, nil
 }
 
-// send is one try to deliver a message.
-func send(o *observer, rawURL string, m Message) error {
+// attempt is one try to deliver a message. Its error is an *Error without a secret.
+func attempt(o *observer, s sender, rawURL string, m Message) error {
 	if wantsAnyCertificate(rawURL) {
 		o.anyCertificate()
 	}
-	s, err := open(rawURL, &http.Client{Transport: o})
-	if err == nil {
-		text, params := compose(rawURL, m)
-		err = s.Send(text, &params)
-	}
+	err := s.send(o, m)
 	hide := secrets(rawURL)
 	if e := o.failure(); e != nil {
 		e.Why = hide.in(e.Why)
@@ -192,29 +125,8 @@ func send(o *observer, rawURL string, m Message) error {
 	return &Error{Why: oneLine(hide.in(why), 300), Passing: passing && !o.answered()}
 }
 
-// compose is a message in the form of its service.
-func compose(rawURL string, m Message) (text string, params types.Params) {
-	text, params = m.Text, types.Params{}
-	if len(text) > MaxText {
-		text = strings.ToValidUTF8(text[:MaxText], "") + "…"
-	}
-	title, name := oneLine(m.Title, 200), scheme(rawURL)
-	switch {
-	case kinds[name].untitled, name == "generic" && query(rawURL, "template") == "":
-		return title + "\n\n" + text, params
-	case name == "discord" && query(rawURL, "splitlines") == "":
-		params["splitlines"] = "No" // else each line is a box of its own
-	}
-	params[types.TitleKey] = title
-	return text, params
-}
-
 // query is the value of a key of a URL, in upper or lower case.
-func query(rawURL, key string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
-	}
+func query(u *url.URL, key string) string {
 	for name, values := range u.Query() {
 		if strings.EqualFold(name, key) {
 			return values[0]
@@ -226,9 +138,12 @@ func query(rawURL, key string) string {
 // wantsAnyCertificate says whether a URL asks to trust any server: the library
 // would do so with a client of its own.
 func wantsAnyCertificate(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return false
+	}
 	for _, key := range []string{"disabletlsverification", "insecureskipverify", "skiptlsverify"} {
-		switch strings.ToLower(query(rawURL, key)) {
-		case "yes", "true", "1":
+		if yes, _ := yesOrNo(query(u, key)); yes {
 			return true
 		}
 	}
@@ -245,6 +160,10 @@ func (o *observer) anyCertificate() {
 // explain is why something that speaks no HTTP has failed, and whether that may
 // pass.
 func explain(err error) (why string, passing bool) {
+	var told *Error
+	if errors.As(err, &told) {
+		return told.Why, told.Passing
+	}
 	var reply *textproto.Error // of a mail server: 4xx may pass, RFC 5321, 4.2.1
 	if errors.As(err, &reply) {
 		return fmt.Sprintf("the server said %d %s", reply.Code, reply.Msg), reply.Code/100 == 4
