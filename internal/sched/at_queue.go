@@ -84,7 +84,7 @@ func (a *At) ours(ctx context.Context) ([]queuedJob, error) {
 	}
 	jobs = slices.DeleteFunc(jobs, func(job queuedJob) bool { return job.queue != a.queue() && job.queue != runningQueue })
 	// A job that is being started may be listed twice: running wins, as "=" sorts before the letters.
-	slices.SortFunc(jobs, func(x, y queuedJob) int {
+	slices.SortStableFunc(jobs, func(x, y queuedJob) int {
 		return cmp.Or(strings.Compare(x.id, y.id), cmp.Compare(x.queue, y.queue))
 	})
 	jobs = slices.CompactFunc(jobs, func(x, y queuedJob) bool { return x.id == y.id })

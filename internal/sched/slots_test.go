@@ -186,7 +186,7 @@ func TestBackoff(t *testing.T) {
 // TestOwedRules holds what is true of any verdict, for random schedules, books and times.
 func TestOwedRules(t *testing.T) {
 	t.Parallel()
-	for n := range uint64(often(60, 600)) {
+	for n := range uint64(often(40, 600)) {
 		if !randomOwed(t, rand.New(rand.NewPCG(7, n)), 40) {
 			return
 		}

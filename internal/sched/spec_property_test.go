@@ -97,7 +97,7 @@ func TestEveryDayOfAYear(t *testing.T) {
 			from := time.Date(year, time.January, 1, 0, 0, 0, 0, zone).Add(-time.Nanosecond)
 			to := time.Date(year+1, time.January, 1, 0, 0, 0, 0, zone)
 			days := daysIn(year, time.February) + 365 - 28
-			for _, at := range []int{0, 1, 15, 60, 90, 119, 120, 150, 180, 210, 23*60 + 59} {
+			for _, at := range []int{0, 1, 90, 119, 120, 150, 180, 23*60 + 59} {
 				hour, minute := at/60, at%60
 				for _, text := range []string{fmt.Sprintf("%d:%02d", hour, minute), fmt.Sprintf("%d %d * * *", minute, hour)} {
 					s := mustSpec(t, text, from.AddDate(0, 0, -3))
@@ -125,7 +125,7 @@ func TestCronIsTheSame(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(9, 10))
 	same, refused := 0, 0
-	for range often(250, 1000) {
+	for range often(150, 1000) {
 		text, anchor := randomSpec(t, random)
 		if random.IntN(4) == 0 {
 			text = fmt.Sprintf("+ %d minutes", []int{5, 10, 12, 15, 20, 30, 60, 120, 360, 1440}[random.IntN(10)])
