@@ -222,7 +222,7 @@ func check(dir, name string, done []string) error {
 
 // leftovers returns the files in .tinybackup that should not outlive a run.
 func leftovers(dir string) []string {
-	partial, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+partialSuffix))
-	temp, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+tempSuffix))
+	partial, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+PartialSuffix))
+	temp, _ := filepath.Glob(filepath.Join(dir, SideDir, "*"+TempSuffix))
 	return append(partial, temp...)
 }

@@ -22,7 +22,7 @@ func TestReadBackIsFromDisk(t *testing.T) {
 	data := randomBytes(3, 1<<20)
 	damaged := false
 	l.calls = hooked(l.calls, nothing, func(op, path string) error {
-		if op == "sync" && strings.HasSuffix(path, partialSuffix) {
+		if op == "sync" && strings.HasSuffix(path, PartialSuffix) {
 			damaged = damage(t, image, data[500_000:504_096])
 		}
 		return nil

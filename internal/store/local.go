@@ -58,10 +58,7 @@ func OpenLocal(dir string) (*Local, error) {
 		step: func() {}, naming: func(give func() error) error { return give() }}, nil
 }
 
-// Watch tells a watchdog what is done: step is called when a method begins, so that
-// all before it has ended. naming gets each call that gives an archive its final name,
-// and makes it; or, if that may not be any more, returns an error instead. Call Watch
-// before anything else.
+// Watch implements Store.
 func (l *Local) Watch(step func(), naming func(give func() error) error) {
 	l.step, l.naming = step, naming
 }
@@ -69,12 +66,14 @@ func (l *Local) Watch(step func(), naming func(give func() error) error) {
 // String is the absolute path of the directory.
 func (l *Local) String() string { return l.dir }
 
+// Close implements Store: there is nothing to end.
+func (l *Local) Close() error { return nil }
+
 // ID returns the device and inode number (as uint64 of the fields of syscall.Stat_t)
 // of the directory, so that a walk through the source can leave it out.
 func (l *Local) ID() (dev, ino uint64) { return l.dev, l.ino }
 
-// Writable returns why nothing can be written to the destination, nil if it looks as
-// if something could. It changes nothing.
+// Writable implements Store.
 func (l *Local) Writable(ctx context.Context) error {
 	const op = "write to"
 	if err := l.begin(ctx, op); err != nil {

@@ -12,10 +12,6 @@ import (
 	"time"
 )
 
-func TestLocal(t *testing.T) {
-	testStore(t, func(t *testing.T) Store { return openDir(t, t.TempDir()) })
-}
-
 func TestOpenLocalErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -53,9 +53,8 @@ func (l *Local) Lock(ctx context.Context, series string, info Holder, wait time.
 	return func() error { return fail("unlock", path, release(lock)) }, nil
 }
 
-// Unlocked says that the series was never locked: so nobody has its lock now, and
-// nothing of it was made in .tinybackup.
-func (l *Local) Unlocked(series string) bool {
+// Unlocked implements Store.
+func (l *Local) Unlocked(_ context.Context, series string) bool {
 	_, err := os.Lstat(l.side(series + seriesLock))
 	return errors.Is(err, fs.ErrNotExist)
 }

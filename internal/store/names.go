@@ -20,12 +20,15 @@ const (
 	//   SERIES.series.lock the lock of a series
 	//   sums.lock          the lock for editing SHA256SUMS
 	// (series "sums" locks sums.series.lock; sidecar "sums" is written as sums.side.temp.)
-	partialSuffix  = ".partial"
-	tempSuffix     = ".temp"
+	//
+	// PartialSuffix and TempSuffix also serve drivers: NAME.partial is an archive being
+	// written, NAME.RANDOM.temp (see TempOf) a smaller object.
+	PartialSuffix  = ".partial"
+	TempSuffix     = ".temp"
 	lockSuffix     = ".lock"
-	sideTempSuffix = ".side" + tempSuffix
+	sideTempSuffix = ".side" + TempSuffix
 	seriesLock     = ".series" + lockSuffix
-	sumsTemp       = "sums" + tempSuffix
+	sumsTemp       = "sums" + TempSuffix
 	sumsLock       = "sums" + lockSuffix
 
 	filePerm = 0o600 // archives hold whatever the source held, also what only root could read there
@@ -63,7 +66,17 @@ func checkSide(op, name string) error {
 
 // ownSuffix reports whether a file of .tinybackup is something else than a sidecar.
 func ownSuffix(name string) bool {
-	return strings.HasSuffix(name, partialSuffix) ||
-		strings.HasSuffix(name, tempSuffix) ||
+	return strings.HasSuffix(name, PartialSuffix) ||
+		strings.HasSuffix(name, TempSuffix) ||
 		strings.HasSuffix(name, lockSuffix)
+}
+
+// TempOf takes the name of a file NAME.RANDOM.temp apart: what it was to be named in the end.
+func TempOf(name string) (final string, ok bool) {
+	name, ok = strings.CutSuffix(name, TempSuffix)
+	dot := strings.LastIndexByte(name, '.')
+	if !ok || dot <= 0 {
+		return "", false
+	}
+	return name[:dot], true
 }

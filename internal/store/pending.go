@@ -59,7 +59,7 @@ func (l *Local) Create(ctx context.Context, name string) (Pending, error) {
 	if err := l.ensureSide(); err != nil {
 		return nil, err
 	}
-	p := &pending{l: l, ctx: ctx, name: name, partial: l.side(name + partialSuffix)}
+	p := &pending{l: l, ctx: ctx, name: name, partial: l.side(name + PartialSuffix)}
 	f, err := l.createNew(p.partial)
 	if err != nil {
 		return nil, err

@@ -143,10 +143,10 @@ func TestPartialReplaced(t *testing.T) {
 	t.Parallel()
 	l := openDir(t, t.TempDir())
 	swap := func(name string) {
-		if err := os.Remove(l.side(name + partialSuffix)); err != nil {
+		if err := os.Remove(l.side(name + PartialSuffix)); err != nil {
 			t.Fatal(err)
 		}
-		write(t, l.side(name+partialSuffix), "forged")
+		write(t, l.side(name+PartialSuffix), "forged")
 	}
 	p := create(t, l, "a")
 	defer p.Close()

@@ -34,8 +34,8 @@ func TestPowerCut(t *testing.T) {
 			}
 			// The test itself: with an fsync less it must find fault.
 			for what, skip := range map[string]func(f *os.File) bool{
-				"archives":       func(f *os.File) bool { return strings.HasSuffix(f.Name(), partialSuffix) },
-				"sidecars, sums": func(f *os.File) bool { return strings.HasSuffix(f.Name(), tempSuffix) },
+				"archives":       func(f *os.File) bool { return strings.HasSuffix(f.Name(), PartialSuffix) },
+				"sidecars, sums": func(f *os.File) bool { return strings.HasSuffix(f.Name(), TempSuffix) },
 				"directories":    func(f *os.File) bool { i, err := f.Stat(); return err == nil && i.IsDir() },
 			} {
 				calls := systemCalls()

@@ -11,11 +11,10 @@ import (
 
 const (
 	probeSize = 4 << 10 // a block: an empty file would fit on a full disk
-	probeName = ".tinybackup.probe" + tempSuffix
+	probeName = ".tinybackup.probe" + TempSuffix
 )
 
-// Probe writes a small file to the destination, makes it durable, locks it and removes
-// it again: what is in the way of an archive is in the way of that. A killed Probe
+// Probe implements Store: the file is also made durable, and locked. A killed Probe
 // leaves a file that the next one removes.
 func (l *Local) Probe(ctx context.Context) (err error) {
 	const op = "write to"

@@ -108,7 +108,7 @@ func TestSyncErrors(t *testing.T) {
 		l.pace = 1
 		failed := false
 		l.calls = hooked(l.calls, func(got, path string) error {
-			if got == op && strings.HasSuffix(path, partialSuffix) && !failed {
+			if got == op && strings.HasSuffix(path, PartialSuffix) && !failed {
 				failed = true
 				return syscall.EIO
 			}

@@ -1,36 +1,42 @@
-package store
+package store_test
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"tinybackup/internal/store"
+	"tinybackup/internal/store/storetest"
 )
 
 // Where archives can share blocks, they do, and List says what each has for itself.
 func TestSharing(t *testing.T) {
-	if !inNamespace(t) {
+	if !store.InNamespace(t) {
 		return
 	}
 	for kind, want := range map[string]int64{"xfs": 4096, "btrfs": 4096, "ext4": 0} {
 		t.Run(kind, func(t *testing.T) {
-			_, dir := mountImage(t, kind, 320<<20, "rw")
-			sub := func(name string) *Local {
+			_, dir := store.MountImage(t, kind, 320<<20, "rw")
+			sub := func(name string) *store.Local {
 				t.Helper()
 				dir := filepath.Join(dir, name)
 				if err := os.Mkdir(dir, 0o700); err != nil {
 					t.Fatal(err)
 				}
-				return openDir(t, dir)
+				l, err := store.OpenLocal(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return l
 			}
-			testLink(t, sub("link"))
-			testCopyRange(t, sub("copy"))
+			storetest.Sharing(t, func(name string) store.Store { return sub(name) })
 			l := sub("own")
 			if got := l.ShareUnit(t.Context()); got != want {
 				t.Errorf("ShareUnit: got %d, want %d", got, want)
 			}
 			const size, unit = 1 << 20, 4096
-			put(t, l, "old", randomBytes(8, size))
-			if got := tree(t, l.side("")); len(got) > 0 {
+			storetest.Put(t, l, "old", storetest.Random(8, size))
+			if got := store.Tree(t, filepath.Join(l.String(), store.SideDir)); len(got) > 0 {
 				t.Errorf("ShareUnit left behind %q", got)
 			}
 			old, err := l.Open(t.Context(), "old")
@@ -38,14 +44,17 @@ func TestSharing(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer old.Close()
-			p := create(t, l, "new")
+			p, err := l.Create(t.Context(), "new")
+			if err != nil {
+				t.Fatal(err)
+			}
 			defer p.Close()
 			if ok, err := p.CopyRange(old, 0, size-unit); err != nil || ok != (want > 0) {
 				t.Errorf("CopyRange: got %v, %v", ok, err)
 			} else if !ok {
-				p.Write(randomBytes(8, size)[:size-unit])
+				p.Write(storetest.Random(8, size)[:size-unit])
 			}
-			p.Write(randomBytes(9, unit))
+			p.Write(storetest.Random(9, unit))
 			if err := p.Commit(); err != nil {
 				t.Fatal(err)
 			}

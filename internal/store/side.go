@@ -25,6 +25,25 @@ func (l *Local) ReadSide(ctx context.Context, name string) ([]byte, error) {
 	return data, err
 }
 
+// ReadSideHead implements Store.
+func (l *Local) ReadSideHead(ctx context.Context, name string, _ int64) ([]byte, bool, error) {
+	data, err := l.ReadSide(ctx, name)
+	return data, err == nil, err
+}
+
+// HasSide implements Store.
+func (l *Local) HasSide(ctx context.Context) (bool, error) {
+	const op = "look at"
+	if err := l.begin(ctx, op); err != nil {
+		return false, err
+	}
+	_, err := os.Lstat(l.side(""))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, fail(op, l.side(""), err)
+}
+
 // WriteSide implements Store.
 func (l *Local) WriteSide(ctx context.Context, name string, data []byte) error {
 	const op = "write"

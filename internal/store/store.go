@@ -1,6 +1,6 @@
-// Package store is where archives go. Store is one destination: today a local
-// directory (Local); other kinds implement the same interface and pass the same
-// conformance suite (storetest_test.go).
+// Package store is where archives go. Store is one destination: a directory of this
+// machine (Local), or something on another one (Remote), reached by a Driver. All pass
+// the same conformance suite.
 //
 // What a destination holds, whatever its kind:
 //
@@ -68,6 +68,9 @@ type Store interface {
 
 	// ReadSide returns a sidecar, fs.ErrNotExist if there is none.
 	ReadSide(ctx context.Context, name string) ([]byte, error)
+	// ReadSideHead returns at least the first n bytes of a sidecar, and whether that is
+	// all of it. Where reading is cheap, it always is.
+	ReadSideHead(ctx context.Context, name string, n int64) (data []byte, whole bool, err error)
 	// WriteSide creates or replaces a sidecar: a reader sees the old bytes or the
 	// new. Names ending in .partial, .temp or .lock are refused.
 	WriteSide(ctx context.Context, name string, data []byte) error
@@ -97,12 +100,47 @@ type Store interface {
 	// series, and let series accept nothing of another one.
 	Sweep(ctx context.Context, series func(name string) bool) ([]string, error)
 
+	// Unlocked says that the series was never locked: so nobody has its lock now, and
+	// nothing of it was made in SideDir. False where that cannot be known.
+	Unlocked(ctx context.Context, series string) bool
+
+	// HasSide says whether there is a SideDir: whether this is a destination of ours.
+	HasSide(ctx context.Context) (bool, error)
+
+	// Writable returns why nothing can be written to the destination, nil if it looks as
+	// if something could. It changes nothing. Probe tries, with a small file that it
+	// removes again: what is in the way of an archive is in the way of that.
+	Writable(ctx context.Context) error
+	Probe(ctx context.Context) error
+
+	// Find returns the destinations at and below this one that have a sidecar whose
+	// name ends in suffix, sorted by Below: see Driver.Find. What cannot be looked into
+	// is an error beside what was found.
+	Find(ctx context.Context, suffix string) ([]Found, error)
+
+	// At is the destination at a path below this one: see Driver.At. Only a directory
+	// of this machine has to exist.
+	At(ctx context.Context, below string) (Store, error)
+
+	// Now is the time by the clock that Object.ModTime is by; errors.ErrUnsupported:
+	// by that of this machine.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Watch tells a watchdog what is done: step is called when a method begins, so that
+	// all before it has ended. naming gets each call that gives an archive its final name,
+	// and makes it; or, if that may not be any more, returns an error instead. Call Watch
+	// before anything else.
+	Watch(step func(), naming func(give func() error) error)
+
 	// Free returns the bytes that we may still write, errors.ErrUnsupported where
 	// that cannot be known.
 	Free(ctx context.Context) (bytes int64, err error)
 
 	// String is the destination as a person would type it, without secrets.
 	String() string
+
+	// Close ends connections; nothing may be called after it.
+	Close() error
 }
 
 // Object is one plain file of a destination.
@@ -139,7 +177,9 @@ type Pending interface {
 
 	// Settle ends the writing, makes the bytes durable and returns them as read
 	// back past the cache; the caller hashes them and compares, and closes the
-	// reader. It may be called again, for another reading.
+	// reader. It may be called again, for another reading. errors.ErrUnsupported says
+	// that nothing can be read before it has its name: then Commit checks all that was
+	// written itself, see Driver.Create.
 	Settle() (io.ReadCloser, error)
 
 	// Commit gives the archive its final name, never replacing one (fs.ErrExist);
@@ -162,9 +202,10 @@ type Holder struct {
 
 // LockedError says that another run holds the lock.
 type LockedError struct {
-	Holder           // zero if it could not be read
-	Path   string    // the lock
-	Asked  time.Time // since when the run that did not get it is running
+	Holder               // zero if it could not be read
+	Path   string        // the lock
+	Asked  time.Time     // since when the run that did not get it is running
+	Lease  time.Duration // how long it outlives a run that is not heard of any more; 0: not at all
 }
 
 func (e *LockedError) Error() string {
@@ -185,5 +226,8 @@ func (e *LockedError) Error() string {
 
 // Hint says what a person can do.
 func (e *LockedError) Hint() string {
+	if e.Lease > 0 {
+		return fmt.Sprintf("the lock %q ends with the run that holds it, or %.0f minutes after that was last heard of", e.Path, e.Lease.Minutes())
+	}
 	return fmt.Sprintf("the lock %q ends with the run that holds it; removing the file would not end it", e.Path)
 }

@@ -30,13 +30,7 @@ func (l *Local) Sums(ctx context.Context) (map[string]string, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	sums := map[string]string{}
-	for line := range bytes.Lines(data) {
-		if name, digest, ok := parseSum(line); ok {
-			sums[name] = digest
-		}
-	}
-	return sums, nil
+	return parseSums(data), nil
 }
 
 // SetSums implements Store. An existing file keeps its permissions: somebody may have
@@ -44,13 +38,8 @@ func (l *Local) Sums(ctx context.Context) (map[string]string, error) {
 // small file tells what is in it.
 func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []string) error {
 	const op = "write"
-	for name, digest := range set {
-		if err := checkName(op, name); err != nil {
-			return err
-		}
-		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 || digest != strings.ToLower(digest) {
-			return fail(op, name, errDigest)
-		}
+	if err := checkSums(op, set); err != nil {
+		return err
 	}
 	if err := l.begin(ctx, op); err != nil {
 		return err
@@ -90,6 +79,30 @@ func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []strin
 		return fail("remove", path, err)
 	}
 	return l.calls.syncDir(l.dir)
+}
+
+// checkSums refuses what can't be a line of SHA256SUMS.
+func checkSums(op string, set map[string]string) error {
+	for name, digest := range set {
+		if err := checkName(op, name); err != nil {
+			return err
+		}
+		if raw, err := hex.DecodeString(digest); err != nil || len(raw) != 32 || digest != strings.ToLower(digest) {
+			return fail(op, name, errDigest)
+		}
+	}
+	return nil
+}
+
+// parseSums returns what a SHA256SUMS file says: archive name to digest.
+func parseSums(data []byte) map[string]string {
+	sums := map[string]string{}
+	for line := range bytes.Lines(data) {
+		if name, digest, ok := parseSum(line); ok {
+			sums[name] = digest
+		}
+	}
+	return sums
 }
 
 // editSums returns old without the lines of the names in drop and with those in set.

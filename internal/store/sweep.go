@@ -19,7 +19,7 @@ func (l *Local) Sweep(ctx context.Context, series func(name string) bool) ([]str
 	var removed []string
 	var errs []error
 	for _, e := range entries {
-		final, ok := strings.CutSuffix(e.Name(), partialSuffix)
+		final, ok := strings.CutSuffix(e.Name(), PartialSuffix)
 		if !ok {
 			final, ok = strings.CutSuffix(e.Name(), sideTempSuffix)
 		}

@@ -1,4 +1,4 @@
-package store
+package storetest
 
 import (
 	"bytes"
@@ -12,11 +12,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tinybackup/internal/store"
 )
 
-func testSidecars(t *testing.T, s Store) {
+func testSidecars(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	for _, data := range [][]byte{[]byte("first, and longer"), []byte("second"), {}, randomBytes(7, 3<<20)} {
+	for _, data := range [][]byte{[]byte("first, and longer"), []byte("second"), {}, Random(7, 3<<20)} {
 		for _, name := range []string{"a.json", "b", "sums", "SERIES"} {
 			if err := s.WriteSide(ctx, name, data); err != nil {
 				t.Fatalf("WriteSide: %v", err)
@@ -40,7 +42,7 @@ func testSidecars(t *testing.T, s Store) {
 	}
 }
 
-func testSums(t *testing.T, s Store) {
+func testSums(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	one, two := digestOf([]byte("1")), digestOf([]byte("2"))
 	for _, step := range []struct {
@@ -66,7 +68,7 @@ func testSums(t *testing.T, s Store) {
 	wantNames(t, s)
 }
 
-func testSumsAtOnce(t *testing.T, s Store) {
+func testSumsAtOnce(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	want := map[string]string{}
 	var wg sync.WaitGroup
@@ -88,16 +90,16 @@ func testSumsAtOnce(t *testing.T, s Store) {
 	}
 }
 
-func testLock(t *testing.T, s Store) {
+func testLock(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	me := Holder{PID: 1, Host: "here", Job: "3f2a91c0", Since: time.Now().Round(0)}
+	me := store.Holder{PID: 1, Host: "here", Job: "3f2a91c0", Since: time.Now().Round(0)}
 	unlock, err := s.Lock(ctx, "a", me, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, wait := range []time.Duration{-1, 0, time.Millisecond} {
-		_, err = s.Lock(ctx, "a", Holder{PID: 2, Host: "there", Since: me.Since}, wait)
-		var locked *LockedError
+		_, err = s.Lock(ctx, "a", store.Holder{PID: 2, Host: "there", Since: me.Since}, wait)
+		var locked *store.LockedError
 		if !errors.As(err, &locked) {
 			t.Fatalf("Lock when held: got %v, want a LockedError", err)
 		}
@@ -120,7 +122,7 @@ func testLock(t *testing.T, s Store) {
 		}
 		defer other()
 	}
-	put(t, s, "a", []byte("a"))
+	Put(t, s, "a", []byte("a"))
 	if err := s.SetSums(ctx, map[string]string{"a": digestOf([]byte("a"))}, nil); err != nil {
 		t.Errorf("SetSums under locks: %v", err)
 	}
@@ -135,7 +137,7 @@ func testLock(t *testing.T, s Store) {
 	}
 	unlock() // a second time, too late: must not take the lock from the next holder
 	_, err = s.Lock(ctx, "a", me, 0)
-	if locked := (*LockedError)(nil); !errors.As(err, &locked) {
+	if locked := (*store.LockedError)(nil); !errors.As(err, &locked) {
 		t.Errorf("Lock after a late second unlock: got %v, want a LockedError", err)
 	}
 	again()
@@ -144,14 +146,14 @@ func testLock(t *testing.T, s Store) {
 	}
 }
 
-func testLockWaits(t *testing.T, s Store) {
-	unlock, err := s.Lock(t.Context(), "a", Holder{PID: 1, Host: "here"}, 0)
+func testLockWaits(t *testing.T, s store.Store) {
+	unlock, err := s.Lock(t.Context(), "a", store.Holder{PID: 1, Host: "here"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan error)
 	go func() {
-		second, err := s.Lock(t.Context(), "a", Holder{PID: 2, Host: "here"}, time.Hour)
+		second, err := s.Lock(t.Context(), "a", store.Holder{PID: 2, Host: "here"}, time.Hour)
 		if err == nil {
 			err = second()
 		}
@@ -160,7 +162,7 @@ func testLockWaits(t *testing.T, s Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancelled := make(chan error)
 	go func() {
-		_, err := s.Lock(ctx, "a", Holder{PID: 3, Host: "here"}, time.Hour)
+		_, err := s.Lock(ctx, "a", store.Holder{PID: 3, Host: "here"}, time.Hour)
 		cancelled <- err
 	}()
 	cancel()
@@ -178,14 +180,15 @@ func testLockWaits(t *testing.T, s Store) {
 	}
 }
 
-func testSweep(t *testing.T, s Store) {
+func testSweep(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	put(t, s, "a-1", []byte("a"))
+	Put(t, s, "a-1", []byte("a"))
 	if err := s.WriteSide(ctx, "a-1", []byte("side")); err != nil {
 		t.Fatal(err)
 	}
+	killed := Random(3, 9<<20)                           // more than what a driver may gather before it begins anything
 	for _, name := range []string{"a-2", "a-3", "b-1"} { // none is closed: killed runs
-		create(t, s, name).Write([]byte("killed"))
+		create(t, s, name).Write(killed)
 	}
 	var asked []string
 	got, err := s.Sweep(ctx, func(name string) bool {
@@ -199,8 +202,11 @@ func testSweep(t *testing.T, s Store) {
 	if want := []string{"a-2", "a-3", "b-1"}; !slices.Equal(asked, want) {
 		t.Errorf("Sweep asked about %q, want %q", asked, want)
 	}
-	if got, err := s.Sweep(ctx, anyName); err != nil || len(got) != 1 {
-		t.Errorf("Sweep: got %q, %v; want the one of the other series", got, err)
+	// That of the other series is left, and what was still on its way to a service, which
+	// may have begun the archive anew.
+	rest, err := s.Sweep(ctx, anyName)
+	if err != nil || !slices.ContainsFunc(rest, func(name string) bool { return strings.HasPrefix(name, "b-1") }) {
+		t.Errorf("Sweep: got %q, %v; want the one of the other series", rest, err)
 	}
 	wantArchive(t, s, "a-1", []byte("a"))
 	if got, err := s.ReadSide(ctx, "a-1"); err != nil || string(got) != "side" {
@@ -208,7 +214,7 @@ func testSweep(t *testing.T, s Store) {
 	}
 }
 
-func testFree(t *testing.T, s Store) {
+func testFree(t *testing.T, s store.Store) {
 	n, err := s.Free(t.Context())
 	if errors.Is(err, errors.ErrUnsupported) {
 		return // as documented

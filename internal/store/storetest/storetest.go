@@ -1,4 +1,5 @@
-package store
+// Package storetest is what every store.Store must pass.
+package storetest
 
 import (
 	"bytes"
@@ -9,19 +10,23 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"tinybackup/internal/store"
 )
 
-// testStore is what every Store must pass. open returns a Store on a new, empty
-// destination each time, and cleans up through t.
-func testStore(t *testing.T, open func(t *testing.T) Store) {
+// Store is what every store.Store must pass. open returns a store.Store on a new, empty
+// destination each time, and cleans up through t. The tests named in torture are for
+// TINYBACKUP_TORTURE only: where every request takes long.
+func Store(t *testing.T, open func(t *testing.T) store.Store, torture ...string) {
 	for _, c := range []struct {
 		name string
-		test func(*testing.T, Store)
+		test func(*testing.T, store.Store)
 	}{
 		{"empty", testEmpty},
 		{"archive", testArchive},
@@ -39,9 +44,13 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 		{"lock waits", testLockWaits},
 		{"sweep", testSweep},
 		{"free", testFree},
+		{"find", testFind},
 		{"link", testLink},
 		{"copy range", testCopyRange},
 	} {
+		if slices.Contains(torture, c.name) && os.Getenv("TINYBACKUP_TORTURE") == "" {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, open(t))
@@ -49,7 +58,7 @@ func testStore(t *testing.T, open func(t *testing.T) Store) {
 	}
 }
 
-func testEmpty(t *testing.T, s Store) {
+func testEmpty(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	if got, err := s.List(ctx); err != nil || len(got) != 0 {
 		t.Errorf("List: got %v, %v; want nothing", got, err)
@@ -77,12 +86,12 @@ func testEmpty(t *testing.T, s Store) {
 	}
 }
 
-func testArchive(t *testing.T, s Store) {
+func testArchive(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	want := map[string][]byte{}
 	for i, size := range []int{0, 1, 4095, 4096, 4097, 1<<20 + 3} {
 		name := fmt.Sprintf("notes-%d.tar.zst", i)
-		data := randomBytes(uint64(i), size)
+		data := Random(uint64(i), size)
 		p := create(t, s, name)
 		for rest := data; len(rest) > 0; {
 			n := min(len(rest), 70_000)
@@ -92,9 +101,7 @@ func testArchive(t *testing.T, s Store) {
 			rest = rest[n:]
 		}
 		for range 2 { // both readings must be whole
-			if got := settle(t, p); !bytes.Equal(got, data) {
-				t.Errorf("%s: settled: got %d bytes that differ from the %d written", name, len(got), size)
-			}
+			wantSettled(t, p, data)
 		}
 		_, err := s.Open(ctx, name)
 		wantIs(t, "Open before Commit", err, fs.ErrNotExist)
@@ -151,11 +158,11 @@ func testArchive(t *testing.T, s Store) {
 	}
 }
 
-func testUncommitted(t *testing.T, s Store) {
-	for name, work := range map[string]func(p Pending){
-		"untouched": func(p Pending) {},
-		"written":   func(p Pending) { p.Write([]byte("half")) },
-		"settled":   func(p Pending) { p.Write([]byte("whole")); settle(t, p) },
+func testUncommitted(t *testing.T, s store.Store) {
+	for name, work := range map[string]func(p store.Pending){
+		"untouched": func(p store.Pending) {},
+		"written":   func(p store.Pending) { p.Write([]byte("half")) },
+		"settled":   func(p store.Pending) { p.Write([]byte("whole")); settle(t, p) },
 	} {
 		p := create(t, s, name)
 		work(p)
@@ -171,11 +178,11 @@ func testUncommitted(t *testing.T, s Store) {
 	}
 	// The name is free again, and a killed run (no Close) does not take it either.
 	create(t, s, "written").Write([]byte("killed"))
-	put(t, s, "written", []byte("new"))
+	Put(t, s, "written", []byte("new"))
 	wantArchive(t, s, "written", []byte("new"))
 }
 
-func testNoReplacing(t *testing.T, s Store) {
+func testNoReplacing(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	late := create(t, s, "a")
 	late.Write([]byte("late"))
@@ -207,7 +214,7 @@ func testNoReplacing(t *testing.T, s Store) {
 	}
 }
 
-func testOrder(t *testing.T, s Store) {
+func testOrder(t *testing.T, s store.Store) {
 	p := create(t, s, "a")
 	p.Write([]byte("x"))
 	if err := p.Commit(); err != nil {
@@ -243,7 +250,7 @@ func testOrder(t *testing.T, s Store) {
 	wantNames(t, s, "a")
 }
 
-func testNames(t *testing.T, s Store) {
+func testNames(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	for _, name := range []string{"", ".", "..", "a/b", "/a", "../a", "a\x00b", "SHA256SUMS", ".tinybackup"} {
 		errs := map[string]error{
@@ -254,7 +261,7 @@ func testNames(t *testing.T, s Store) {
 			"WriteSide":  s.WriteSide(ctx, name, nil),
 			"RemoveSide": s.RemoveSide(ctx, name),
 			"SetSums":    s.SetSums(ctx, map[string]string{name: digestOf(nil)}, nil),
-			"Lock":       second(s.Lock(ctx, name, Holder{}, 0)),
+			"Lock":       second(s.Lock(ctx, name, store.Holder{}, 0)),
 		}
 		for op, err := range errs {
 			if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -275,7 +282,7 @@ func testNames(t *testing.T, s Store) {
 	// Odd but usable.
 	odd := []string{"a b", "ä€", "-n", "*x", "#x", `back\slash`, "new\nline", ".hidden", "a.partial", strings.Repeat("x", 200)}
 	for _, name := range odd {
-		put(t, s, name, []byte(name))
+		Put(t, s, name, []byte(name))
 	}
 	slices.Sort(odd)
 	wantNames(t, s, odd...)
@@ -284,8 +291,8 @@ func testNames(t *testing.T, s Store) {
 	}
 }
 
-func testCancelled(t *testing.T, s Store) {
-	put(t, s, "a", []byte("old"))
+func testCancelled(t *testing.T, s store.Store) {
+	Put(t, s, "a", []byte("old"))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("no progress for 2h")
 	written, err := s.Create(ctx, "b")
@@ -315,12 +322,12 @@ func testCancelled(t *testing.T, s Store) {
 		{"ListSide", second(s.ListSide(ctx))},
 		{"Sums", second(s.Sums(ctx))},
 		{"SetSums", s.SetSums(ctx, map[string]string{"a": digestOf(nil)}, nil)},
-		{"Lock", second(s.Lock(ctx, "a", Holder{}, 0))},
+		{"Lock", second(s.Lock(ctx, "a", store.Holder{}, 0))},
 		{"Sweep", second(s.Sweep(ctx, anyName))},
 	} {
 		wantIs(t, c.op, c.err, reason)
 	}
-	for _, p := range []Pending{written, settled} {
+	for _, p := range []store.Pending{written, settled} {
 		if err := p.Close(); err != nil {
 			t.Errorf("Close when cancelled: %v", err)
 		}
@@ -331,19 +338,19 @@ func testCancelled(t *testing.T, s Store) {
 	}
 }
 
-func testRemove(t *testing.T, s Store) {
-	put(t, s, "a", []byte("a"))
-	put(t, s, "b", []byte("b"))
+func testRemove(t *testing.T, s store.Store) {
+	Put(t, s, "a", []byte("a"))
+	Put(t, s, "b", []byte("b"))
 	if err := s.Remove(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	wantNames(t, s, "b")
 	wantIs(t, "Remove again", s.Remove(t.Context(), "a"), fs.ErrNotExist)
-	put(t, s, "a", []byte("again"))
+	Put(t, s, "a", []byte("again"))
 	wantArchive(t, s, "a", []byte("again"))
 }
 
-func testArchivesAtOnce(t *testing.T, s Store) {
+func testArchivesAtOnce(t *testing.T, s store.Store) {
 	var names []string
 	var wg sync.WaitGroup
 	for i := range 6 {
@@ -356,7 +363,7 @@ func testArchivesAtOnce(t *testing.T, s Store) {
 				return
 			}
 			defer p.Close()
-			p.Write(randomBytes(uint64(i), 200_000))
+			p.Write(Random(uint64(i), 200_000))
 			if err := p.Commit(); err != nil {
 				t.Error(err)
 			}
@@ -365,6 +372,6 @@ func testArchivesAtOnce(t *testing.T, s Store) {
 	wg.Wait()
 	wantNames(t, s, names...)
 	for i, name := range names {
-		wantArchive(t, s, name, randomBytes(uint64(i), 200_000))
+		wantArchive(t, s, name, Random(uint64(i), 200_000))
 	}
 }

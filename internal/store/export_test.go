@@ -1,0 +1,4 @@
+package store
+
+// What tests from outside the package share with those inside it.
+var Tree = tree
