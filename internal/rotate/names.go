@@ -19,10 +19,13 @@ type Kind string
 
 // The kinds of archive; no other is valid.
 const (
-	KindDir    Kind = "dir"    // a tar: NAME-STAMP.tar[.zst|.xz|.gz]
-	KindFile   Kind = "file"   // the file itself: NAME-STAMP[.zst|.xz|.gz]
-	KindDevice Kind = "device" // a raw image: NAME-STAMP.img[.zst|.xz|.gz]
+	KindDir    Kind = "dir"    // a tar: NAME-STAMP.tar[.zst|.xz|.gz][.age]
+	KindFile   Kind = "file"   // the file itself: NAME-STAMP[.zst|.xz|.gz][.age]
+	KindDevice Kind = "device" // a raw image: NAME-STAMP.img[.zst|.xz|.gz][.age]
 )
+
+// sealed is the end of an encrypted archive's name.
+const sealed = ".age"
 
 // stamp is the time in a name, always UTC: local times collide in the hour that autumn repeats.
 const stamp = "20060102T150405Z"
@@ -37,6 +40,7 @@ type Name struct {
 	Time   time.Time // when the backup began: UTC, whole seconds, years 1970 to 9999
 	Kind   Kind
 	Codec  string // "zstd", "xz", "gzip" or "none"
+	Sealed bool   // it is encrypted, as a whole
 }
 
 // Check returns an error that says what keeps n from being an archive's name, or nil.
@@ -65,7 +69,11 @@ func (n Name) String() string {
 	}
 	kind, _ := kindSuffix(n.Kind)
 	codec, _ := codecSuffix(n.Codec)
-	return n.Series + "-" + n.Time.UTC().Format(stamp) + kind + codec
+	name := n.Series + "-" + n.Time.UTC().Format(stamp) + kind + codec
+	if n.Sealed {
+		name += sealed
+	}
+	return name
 }
 
 // ParseName takes a file name apart. It returns true only for a string that Name.String could
@@ -80,7 +88,8 @@ func ParseName(file string) (Name, bool) {
 		return Name{}, false
 	}
 	n := Name{Series: file[:dash], Kind: KindFile}
-	suffix := file[z+1:]
+	suffix, isSealed := strings.CutSuffix(file[z+1:], sealed)
+	n.Sealed = isSealed
 	if rest, ok := strings.CutPrefix(suffix, ".tar"); ok {
 		n.Kind, suffix = KindDir, rest
 	} else if rest, ok := strings.CutPrefix(suffix, ".img"); ok {

@@ -20,28 +20,32 @@ func TestNameString(t *testing.T) {
 		name Name
 		want string
 	}{
-		{Name{"notes", nov21, KindDir, "zstd"}, "notes-20261121T023000Z.tar.zst"},
-		{Name{"notes", nov21, KindDir, "xz"}, "notes-20261121T023000Z.tar.xz"},
-		{Name{"notes", nov21, KindDir, "gzip"}, "notes-20261121T023000Z.tar.gz"},
-		{Name{"notes", nov21, KindDir, "none"}, "notes-20261121T023000Z.tar"},
-		{Name{"todo.txt", nov21, KindFile, "zstd"}, "todo.txt-20261121T023000Z.zst"},
-		{Name{"todo.txt", nov21, KindFile, "xz"}, "todo.txt-20261121T023000Z.xz"},
-		{Name{"todo.txt", nov21, KindFile, "gzip"}, "todo.txt-20261121T023000Z.gz"},
-		{Name{"todo.txt", nov21, KindFile, "none"}, "todo.txt-20261121T023000Z"},
-		{Name{"sdcard", nov21, KindDevice, "zstd"}, "sdcard-20261121T023000Z.img.zst"},
-		{Name{"sdcard", nov21, KindDevice, "xz"}, "sdcard-20261121T023000Z.img.xz"},
-		{Name{"sdcard", nov21, KindDevice, "gzip"}, "sdcard-20261121T023000Z.img.gz"},
-		{Name{"sdcard", nov21, KindDevice, "none"}, "sdcard-20261121T023000Z.img"},
+		{Name{"notes", nov21, KindDir, "zstd", false}, "notes-20261121T023000Z.tar.zst"},
+		{Name{"notes", nov21, KindDir, "xz", false}, "notes-20261121T023000Z.tar.xz"},
+		{Name{"notes", nov21, KindDir, "gzip", false}, "notes-20261121T023000Z.tar.gz"},
+		{Name{"notes", nov21, KindDir, "none", false}, "notes-20261121T023000Z.tar"},
+		{Name{"todo.txt", nov21, KindFile, "zstd", false}, "todo.txt-20261121T023000Z.zst"},
+		{Name{"todo.txt", nov21, KindFile, "xz", false}, "todo.txt-20261121T023000Z.xz"},
+		{Name{"todo.txt", nov21, KindFile, "gzip", false}, "todo.txt-20261121T023000Z.gz"},
+		{Name{"todo.txt", nov21, KindFile, "none", false}, "todo.txt-20261121T023000Z"},
+		{Name{"sdcard", nov21, KindDevice, "zstd", false}, "sdcard-20261121T023000Z.img.zst"},
+		{Name{"sdcard", nov21, KindDevice, "xz", false}, "sdcard-20261121T023000Z.img.xz"},
+		{Name{"sdcard", nov21, KindDevice, "gzip", false}, "sdcard-20261121T023000Z.img.gz"},
+		{Name{"sdcard", nov21, KindDevice, "none", false}, "sdcard-20261121T023000Z.img"},
 		// What looks like a stamp or a suffix belongs to the series if it is not at the end.
-		{Name{"a-20261121T023000Z.tar", nov21, KindDir, "zstd"}, "a-20261121T023000Z.tar-20261121T023000Z.tar.zst"},
-		{Name{"a-20261121T023000Z", nov21, KindFile, "none"}, "a-20261121T023000Z-20261121T023000Z"},
-		{Name{"a.tar.zst", nov21, KindFile, "none"}, "a.tar.zst-20261121T023000Z"},
-		{Name{"a-", nov21, KindFile, "none"}, "a--20261121T023000Z"},
-		{Name{"Z", nov21, KindFile, "xz"}, "Z-20261121T023000Z.xz"},
-		{Name{"Büro & mehr €", nov21, KindDir, "zstd"}, "Büro & mehr €-20261121T023000Z.tar.zst"},
-		{Name{"first", date(1970, 1, 1, 0, 0, 0), KindFile, "none"}, "first-19700101T000000Z"},
-		{Name{"last", date(9999, 12, 31, 23, 59, 59), KindFile, "none"}, "last-99991231T235959Z"},
-		{Name{"leap", date(2028, 2, 29, 23, 59, 59), KindFile, "none"}, "leap-20280229T235959Z"},
+		{Name{"a-20261121T023000Z.tar", nov21, KindDir, "zstd", false}, "a-20261121T023000Z.tar-20261121T023000Z.tar.zst"},
+		{Name{"a-20261121T023000Z", nov21, KindFile, "none", false}, "a-20261121T023000Z-20261121T023000Z"},
+		{Name{"a.tar.zst", nov21, KindFile, "none", false}, "a.tar.zst-20261121T023000Z"},
+		{Name{"a-", nov21, KindFile, "none", false}, "a--20261121T023000Z"},
+		{Name{"Z", nov21, KindFile, "xz", false}, "Z-20261121T023000Z.xz"},
+		{Name{"Büro & mehr €", nov21, KindDir, "zstd", false}, "Büro & mehr €-20261121T023000Z.tar.zst"},
+		{Name{"first", date(1970, 1, 1, 0, 0, 0), KindFile, "none", false}, "first-19700101T000000Z"},
+		{Name{"last", date(9999, 12, 31, 23, 59, 59), KindFile, "none", false}, "last-99991231T235959Z"},
+		{Name{"notes", nov21, KindDir, "zstd", true}, "notes-20261121T023000Z.tar.zst.age"},
+		{Name{"todo.txt", nov21, KindFile, "none", true}, "todo.txt-20261121T023000Z.age"},
+		{Name{"sdcard", nov21, KindDevice, "xz", true}, "sdcard-20261121T023000Z.img.xz.age"},
+		{Name{"a.age", nov21, KindFile, "gzip", true}, "a.age-20261121T023000Z.gz.age"},
+		{Name{"leap", date(2028, 2, 29, 23, 59, 59), KindFile, "none", false}, "leap-20280229T235959Z"},
 	} {
 		if got := tc.name.String(); got != tc.want {
 			t.Errorf("%#v.String(): got %q, want %q", tc.name, got, tc.want)
@@ -56,7 +60,7 @@ func TestNameString(t *testing.T) {
 func TestNameStringNormalises(t *testing.T) {
 	t.Parallel()
 	local := time.Date(2026, time.November, 21, 3, 30, 0, 999_999_999, time.FixedZone("CET", 3600))
-	got := Name{"notes", local, KindDir, "zstd"}.String()
+	got := Name{"notes", local, KindDir, "zstd", false}.String()
 	if want := "notes-20261121T023000Z.tar.zst"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -69,14 +73,14 @@ func TestNameCheck(t *testing.T) {
 		want string // part of the error
 	}{
 		{Name{}, "is empty"},
-		{Name{"a/b", nov21, KindDir, "zstd"}, `contains "/"`},
-		{Name{"a", time.Time{}, KindDir, "zstd"}, "the year 1 "},
-		{Name{"a", date(1969, 12, 31, 23, 59, 59), KindDir, "zstd"}, "the year 1969"},
-		{Name{"a", date(10000, 1, 1, 0, 0, 0), KindDir, "zstd"}, "the year 10000"},
-		{Name{"a", nov21, "", "zstd"}, "kind"},
-		{Name{"a", nov21, "tar", "zstd"}, "kind"},
-		{Name{"a", nov21, KindDir, ""}, "codec"},
-		{Name{"a", nov21, KindDir, "zst"}, "codec"},
+		{Name{"a/b", nov21, KindDir, "zstd", false}, `contains "/"`},
+		{Name{"a", time.Time{}, KindDir, "zstd", false}, "the year 1 "},
+		{Name{"a", date(1969, 12, 31, 23, 59, 59), KindDir, "zstd", false}, "the year 1969"},
+		{Name{"a", date(10000, 1, 1, 0, 0, 0), KindDir, "zstd", false}, "the year 10000"},
+		{Name{"a", nov21, "", "zstd", false}, "kind"},
+		{Name{"a", nov21, "tar", "zstd", false}, "kind"},
+		{Name{"a", nov21, KindDir, "", false}, "codec"},
+		{Name{"a", nov21, KindDir, "zst", false}, "codec"},
 	} {
 		err := tc.name.Check()
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -88,7 +92,7 @@ func TestNameCheck(t *testing.T) {
 	}
 	// The year that counts is the one of UTC.
 	edge := time.Date(1970, 1, 1, 0, 30, 0, 0, time.FixedZone("CET", 3600))
-	if err := (Name{"a", edge, KindDir, "zstd"}).Check(); err == nil {
+	if err := (Name{"a", edge, KindDir, "zstd", false}).Check(); err == nil {
 		t.Errorf("Check of %v: got nil, want an error", edge)
 	}
 }
@@ -142,6 +146,10 @@ func TestParseNameRefuses(t *testing.T) {
 		"notes-20261121T023000Z.zst.tar",
 		"notes-20261121T023000Z.tar.img",
 		"notes-20261121T023000Z.tar.bz2",
+		"notes-20261121T023000Z.age.zst",
+		"notes-20261121T023000Z.tar.age.age",
+		"notes-20261121T023000Z.tar.zst.AGE",
+		"notes-20261121T023000Z.tar.zst.age.asc",
 		"notes-20261121T023000Z.tgz",
 		"notes-20261121T023000Z.",
 		"notes-20261121T023000Z.tar.",
@@ -197,21 +205,21 @@ func TestCheckSeries(t *testing.T) {
 // A file name has 255 bytes; the longest of ours must leave some for a store's partial files.
 func TestNameFits(t *testing.T) {
 	t.Parallel()
-	n := Name{strings.Repeat("x", 200), nov21, KindDevice, "zstd"}
-	if got, want := len(n.String()), 225; got != want {
+	n := Name{strings.Repeat("x", 200), nov21, KindDevice, "zstd", true}
+	if got, want := len(n.String()), 229; got != want {
 		t.Errorf("longest name: got %d bytes, want %d", got, want)
 	}
 }
 
 // randomName makes valid Names, many of them from pieces that could mislead a parser.
 func randomName(rng *rand.Rand) Name {
-	pieces := []string{"a", "Z", "-", ".", ".tar", ".img", ".zst", ".xz", ".gz", "20261121T023000Z", "-19991231T235959Z", "T", "0", " ", "é", "-20261121T023000Z.tar.zst"}
+	pieces := []string{"a", "Z", "-", ".", ".tar", ".img", ".zst", ".xz", ".gz", ".age", "20261121T023000Z", "-19991231T235959Z", "T", "0", " ", "é", "-20261121T023000Z.tar.zst"}
 	kinds := []Kind{KindDir, KindFile, KindDevice}
 	codecs := []string{"zstd", "xz", "gzip", "none"}
 	n := Name{
 		Time:  time.Unix(rng.Int64N(253402300800), 0).UTC(),
 		Kind:  kinds[rng.IntN(len(kinds))],
-		Codec: codecs[rng.IntN(len(codecs))],
+		Codec: codecs[rng.IntN(len(codecs))], Sealed: rng.IntN(2) == 0,
 	}
 	for CheckSeries(n.Series) != nil {
 		n.Series = ""
@@ -281,7 +289,7 @@ func FuzzParseName(f *testing.F) {
 				t.Errorf("ParseName(%q): got %#v beside false", s, n)
 			}
 			// As a series it must round-trip all the same.
-			n = Name{s, nov21, KindFile, "none"}
+			n = Name{s, nov21, KindFile, "none", false}
 			if CheckSeries(s) != nil {
 				if n.String() != "" {
 					t.Errorf("%#v.String(): got %q, want nothing", n, n)

@@ -140,7 +140,7 @@ func newestFirst(items []Item) []Verdict {
 	for i, it := range items {
 		list[i].Item = it
 	}
-	slices.SortFunc(list, func(a, b Verdict) int {
+	slices.SortStableFunc(list, func(a, b Verdict) int {
 		if c := b.Item.Name.Time.Compare(a.Item.Name.Time); c != 0 {
 			return c
 		}

@@ -14,7 +14,7 @@ import (
 var now = date(2026, time.December, 31, 12, 0, 0)
 
 func at(t time.Time) Item {
-	return Item{Name: Name{"notes", t.UTC(), KindDir, "zstd"}, Size: 1 << 20}
+	return Item{Name: Name{"notes", t.UTC(), KindDir, "zstd", false}, Size: 1 << 20}
 }
 
 // ago is an archive made the given number of days before nov21.
@@ -300,7 +300,7 @@ func TestPlanSameInstant(t *testing.T) {
 	var items []Item
 	for _, kind := range []Kind{KindDir, KindFile, KindDevice} {
 		for _, codec := range []string{"zstd", "xz", "gzip", "none"} {
-			items = append(items, Item{Name: Name{"notes", nov21, kind, codec}})
+			items = append(items, Item{Name: Name{"notes", nov21, kind, codec, false}})
 		}
 	}
 	var want []string
