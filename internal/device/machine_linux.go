@@ -84,7 +84,7 @@ func (m machine) parts(name string) []Part {
 			all = append(all, numbered{Part{e.Name(), number(dir, e.Name(), "size") * 512}, n})
 		}
 	}
-	slices.SortFunc(all, func(a, b numbered) int { return int(a.n - b.n) })
+	slices.SortStableFunc(all, func(a, b numbered) int { return int(a.n - b.n) })
 	var parts []Part
 	for _, p := range all {
 		parts = append(parts, p.Part)

@@ -117,7 +117,7 @@ func partitions(r io.ReaderAt, size, sector int64) ([]Part, error) {
 
 // inOrder sorts parts, which must not overlap.
 func inOrder(parts []Part) ([]Part, error) {
-	slices.SortFunc(parts, func(a, b Part) int { return cmp.Compare(a.Off, b.Off) })
+	slices.SortStableFunc(parts, func(a, b Part) int { return cmp.Compare(a.Off, b.Off) })
 	for i := 1; i < len(parts); i++ {
 		if a, b := parts[i-1], parts[i]; a.Off+a.Len > b.Off {
 			return nil, fmt.Errorf("its partitions %d and %d overlap", a.Number, b.Number)
