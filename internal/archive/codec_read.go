@@ -110,6 +110,15 @@ func zstdWriter(w io.Writer) (io.WriteCloser, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 }
 
+// zstdFrame returns data as one frame, which takes no more memory to decode than they have.
+func zstdFrame(data []byte) ([]byte, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return z.EncodeAll(data, nil), z.Close()
+}
+
 // gzipReader decodes gzip members one by one. The library's own way of going on with the next member takes data
 // that end within the file name of its header for the end of the last one.
 type gzipReader struct {

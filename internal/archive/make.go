@@ -21,7 +21,7 @@ func (w *writer) make(ctx context.Context, c compressor, t *task) error {
 	if path, ok := t.plan.first(); ok && w.tar != nil {
 		t.frame.First = w.tar.name(path)
 	}
-	if w.previous != nil && w.src.Kind != source.Device {
+	if w.previous != nil && w.src.Kind != source.Device && !w.ByContent {
 		if i, ok := w.previous.withKey(key, t.index); ok && w.previous.trusts(t.plan) && t.plan.piecesOpen() && t.plan.linksHold() {
 			t.entries = t.plan.claim()
 			return w.reuse(t, i, key)
@@ -61,7 +61,7 @@ func (w *writer) reuse(t *task, i int, key [32]byte) error {
 	old := w.previous.manifest.Frames[i]
 	t.reused = i
 	t.frame = Frame{Len: old.Len, Raw: old.Raw, SHA256: old.SHA256, Key: key, Content: old.Content, First: t.frame.First}
-	if w.diverged.Load() {
+	if w.diverged.Load() && !w.Unread {
 		var err error
 		t.out, err = w.load(i)
 		return err

@@ -33,30 +33,32 @@ const (
 // Manifest is what is remembered of an archive beside it: where it came from, its checksums and its frames.
 // An archive can be restored without it.
 type Manifest struct {
-	Version    int       `json:"version"`              // ManifestVersion
-	Tool       string    `json:"tool"`                 // program and version that made the archive
-	Archive    string    `json:"archive"`              // file name of the archive, no directory
-	Job        string    `json:"job,omitempty"`        // id of the job, empty for a run by hand
-	Host       string    `json:"host,omitempty"`       // host name of the machine that made it
-	Source     string    `json:"source"`               // absolute path of what was backed up
-	Snapshot   string    `json:"snapshot,omitempty"`   // what was read instead of Source, for a reader; empty: itself
-	Kind       string    `json:"kind"`                 // KindDir, KindFile or KindDevice
-	Codec      string    `json:"codec"`                // CodecZstd, CodecXZ, CodecGzip or CodecNone
-	Policy     string    `json:"policy,omitempty"`     // rotation policy at the time, for a reader
-	Level      int       `json:"level,omitempty"`      // compression level, in the codec's own numbers
-	FrameSize  int64     `json:"frameSize,omitempty"`  // raw bytes of a frame, at most, that the archive was made with; 0 if unknown
-	Start      time.Time `json:"start"`                // when the run began
-	End        time.Time `json:"end"`                  // when the last byte was written
-	Align      int64     `json:"align,omitempty"`      // frames begin at its multiples, in bytes; 0: anywhere
-	Raw        int64     `json:"raw"`                  // bytes before compression: of the tar, the file or the image
-	Size       int64     `json:"size"`                 // bytes of the archive
-	SHA256     string    `json:"sha256"`               // of the whole archive, in lower-case hex
-	Entries    int64     `json:"entries"`              // headers in the tar (directories and links too), else 1
-	Serial     int64     `json:"serial,omitempty"`     // counts the archives of one name in one destination, from 1
-	Incomplete bool      `json:"incomplete,omitempty"` // something of the source could not be read
-	Warnings   []string  `json:"warnings,omitempty"`   // the first of what went wrong
-	File       *FileMeta `json:"file,omitempty"`       // of a single file or a device; nil for a directory
-	Frames     []Frame   `json:"-"`                    // in order; they tile the archive without a gap
+	Version      int       `json:"version"`                // ManifestVersion
+	Tool         string    `json:"tool,omitempty"`         // program and version that made the archive
+	Archive      string    `json:"archive"`                // file name of the archive, no directory
+	Job          string    `json:"job,omitempty"`          // id of the job, empty for a run by hand
+	Host         string    `json:"host,omitempty"`         // host name of the machine that made it
+	Source       string    `json:"source,omitempty"`       // absolute path of what was backed up
+	Snapshot     string    `json:"snapshot,omitempty"`     // what was read instead of Source, for a reader; empty: itself
+	Kind         string    `json:"kind"`                   // KindDir, KindFile or KindDevice
+	Codec        string    `json:"codec"`                  // CodecZstd, CodecXZ, CodecGzip or CodecNone
+	Policy       string    `json:"policy,omitempty"`       // rotation policy at the time, for a reader
+	Level        int       `json:"level,omitempty"`        // compression level, in the codec's own numbers
+	FrameSize    int64     `json:"frameSize,omitempty"`    // raw bytes of a frame, at most, that the archive was made with; 0 if unknown
+	Start        time.Time `json:"start"`                  // when the run began
+	End          time.Time `json:"end"`                    // when the last byte was written
+	Align        int64     `json:"align,omitempty"`        // frames begin at its multiples, in bytes; 0: anywhere
+	Raw          int64     `json:"raw,omitempty"`          // bytes before compression: of the tar, the file or the image
+	Size         int64     `json:"size"`                   // bytes of the archive
+	SHA256       string    `json:"sha256"`                 // of the whole archive, in lower-case hex; empty if nobody has read all of it
+	Entries      int64     `json:"entries,omitempty"`      // headers in the tar (directories and links too), else 1
+	Serial       int64     `json:"serial,omitempty"`       // counts the archives of one name in one destination, from 1
+	Incomplete   bool      `json:"incomplete,omitempty"`   // something of the source could not be read
+	Warnings     []string  `json:"warnings,omitempty"`     // the first of what went wrong
+	WarningCount int64     `json:"warningCount,omitempty"` // how many there were
+	File         *FileMeta `json:"file,omitempty"`         // of a single file or a device; nil for a directory
+	Sealed       *Sealed   `json:"sealed,omitempty"`       // this is only the public part; nil: it is all there is, and of bytes that are not encrypted
+	Frames       []Frame   `json:"-"`                      // in order; they tile the archive without a gap
 }
 
 // Frame is an independently compressed piece of an archive: one zstd frame, xz stream or gzip member, or
@@ -85,8 +87,19 @@ type FileMeta struct {
 // SideName returns the name under which the manifest of an archive is kept.
 func SideName(archive string) string { return archive + ".manifest" }
 
+// Whole tells whether m has its frames, which ReadHead leaves out.
+func (m *Manifest) Whole() bool { return m.Size == 0 || len(m.Frames) > 0 }
+
 // check returns an error if m is not a manifest of an archive that can exist.
 func (m *Manifest) check() error {
+	if err := m.checkHead(); err != nil || m.Sealed != nil {
+		return err
+	}
+	return m.checkFrames()
+}
+
+// checkHead is check without the frames.
+func (m *Manifest) checkHead() error {
 	switch {
 	case m.Version != ManifestVersion:
 		return fmt.Errorf("manifest: version %d, and this program knows version %d only", m.Version, ManifestVersion)
@@ -103,7 +116,7 @@ func (m *Manifest) check() error {
 	case m.Entries < 0:
 		return fmt.Errorf("manifest: %d entries", m.Entries)
 	}
-	if _, err := parseHash(m.SHA256); err != nil {
+	if _, err := parseHash(m.SHA256); err != nil && m.SHA256 != "" {
 		return fmt.Errorf("manifest: sha256 of the archive: %w", err)
 	}
 	if f := m.File; f != nil {
@@ -114,7 +127,10 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("manifest: file size of %d bytes", f.Size)
 		}
 	}
-	return m.checkFrames()
+	if m.Sealed != nil {
+		return m.checkSealed()
+	}
+	return nil
 }
 
 // checkFrames returns an error unless the frames tile the archive.

@@ -15,7 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-// A manifest is JSON lines, compressed with zstd: first the header (all but the frames), then a line for each frame,
+// A manifest is JSON lines, compressed with zstd: first the header (all but the frames) as a zstd frame of its own, so
+// that it can be read without the rest; then a line for each frame,
 //
 //	[off,len,raw,"sha256","key","content","first"]
 //
@@ -40,7 +41,7 @@ type endLine struct {
 type headerLine struct {
 	*bareManifest
 	Archive  text      `json:"archive"`
-	Source   text      `json:"source"`
+	Source   text      `json:"source,omitempty"`
 	Warnings []text    `json:"warnings,omitempty"`
 	File     *fileLine `json:"file,omitempty"`
 }
@@ -64,27 +65,35 @@ type attrLine struct {
 	Value []byte `json:"value"`
 }
 
-// Encode returns the manifest as ReadManifest takes it. It refuses one that ReadManifest would refuse.
+// Encode returns the manifest as ReadManifest takes it. It refuses one that ReadManifest would refuse, and the public
+// part of one, which EncodeSealed takes.
 func (m *Manifest) Encode() ([]byte, error) {
+	if m.Sealed != nil {
+		return nil, errors.New("manifest: it is only the public part of one")
+	}
 	if err := m.check(); err != nil {
 		return nil, err
 	}
 	if len(m.Frames) > maxFrames {
 		return nil, fmt.Errorf("manifest: %d frames, more than %d: use a larger block size", len(m.Frames), maxFrames)
 	}
-	var out bytes.Buffer
-	z, err := zstdWriter(&out)
+	header, err := m.encodeHead()
+	if err != nil {
+		return nil, err
+	}
+	head, err := zstdFrame(header)
+	if err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	out := bytes.NewBuffer(head)
+	z, err := zstdWriter(out)
 	if err != nil {
 		return nil, err
 	}
 	sum := sha256.New()
-	w := &countWriter{w: bufio.NewWriterSize(io.MultiWriter(z, sum), 64<<10)}
+	sum.Write(header)
+	w := &countWriter{w: bufio.NewWriterSize(io.MultiWriter(z, sum), 64<<10), n: int64(len(header)), longest: int64(len(header))}
 
-	header, err := json.Marshal(m.headerLine())
-	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
-	}
-	w.line(header)
 	var line []byte
 	for i := range m.Frames {
 		if line, err = m.Frames[i].appendLine(line[:0]); err != nil {
@@ -112,8 +121,9 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// ReadManifest decodes what Encode made. Anything else is an error that says what is wrong: a manifest is taken
-// whole or not at all. Memory stays within a few times maxManifest whatever the data.
+// ReadManifest decodes what Encode or EncodeSealed made; of the latter it returns the public part. Anything else is an
+// error that says what is wrong: a manifest is taken whole or not at all. Memory stays within a few times maxManifest
+// whatever the data.
 func ReadManifest(data []byte) (*Manifest, error) {
 	z, err := zstdReader(bytes.NewReader(data), 16<<20)
 	if err != nil {
@@ -130,6 +140,16 @@ func ReadManifest(data []byte) (*Manifest, error) {
 	m, err := parseHeader(line)
 	if err != nil {
 		return nil, err
+	}
+	if m.Sealed != nil {
+		if err := in.end(); err != nil {
+			return nil, err
+		}
+		if err := m.check(); err != nil {
+			return nil, err
+		}
+		_, err = m.SealedPart(data)
+		return m, err
 	}
 	for {
 		sum.Write(line)
@@ -159,10 +179,8 @@ func ReadManifest(data []byte) (*Manifest, error) {
 	if got := hex.EncodeToString(sum.Sum(nil)); got != end.SHA256 {
 		return nil, fmt.Errorf("manifest: sha256 is %s, its last line says %q", got, end.SHA256)
 	}
-	if _, err := in.r.ReadByte(); err == nil {
-		return nil, errors.New("manifest: data after its last line")
-	} else if err != io.EOF {
-		return nil, fmt.Errorf("manifest: %w", err)
+	if err := in.end(); err != nil {
+		return nil, err
 	}
 	return m, m.check()
 }
@@ -182,7 +200,7 @@ func (m *Manifest) headerLine() headerLine {
 		for name, value := range f.Xattrs {
 			h.File.Xattrs = append(h.File.Xattrs, attrLine{text(name), value})
 		}
-		slices.SortFunc(h.File.Xattrs, func(a, b attrLine) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+		slices.SortStableFunc(h.File.Xattrs, func(a, b attrLine) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	}
 	return h
 }
@@ -332,6 +350,18 @@ func (l *lineReader) next() ([]byte, error) {
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
 	}
+}
+
+// end returns an error unless all lines were read.
+func (l *lineReader) end() error {
+	_, err := l.r.ReadByte()
+	switch err {
+	case io.EOF:
+		return nil
+	case nil:
+		return errors.New("manifest: data after its last line")
+	}
+	return fmt.Errorf("manifest: %w", err)
 }
 
 // countWriter writes lines and remembers how much. Errors are bufio's, which keeps them until Flush.

@@ -20,7 +20,7 @@ func testManifest(frames int) *Manifest {
 		Version: ManifestVersion, Tool: "tinybackup 1.0", Archive: "no\xfftes-20261121T023000Z.tar.zst", Job: "3f2a91c0", Host: "box",
 		Source: "/home/me/n\xc3\x28tes\n<&>", Kind: KindDir, Codec: CodecZstd, Policy: "last=14", Level: 3, FrameSize: 4 << 20,
 		Start: time.Date(2026, 11, 21, 2, 30, 0, 123456789, time.UTC), End: time.Date(2026, 11, 21, 2, 31, 0, 0, time.UTC),
-		SHA256: strings.Repeat("0123456789abcdef", 4), Entries: 77, Incomplete: true, Warnings: []string{"a: \xff", "b"},
+		SHA256: strings.Repeat("0123456789abcdef", 4), Entries: 77, Incomplete: true, Warnings: []string{"a: \xff", "b"}, WarningCount: 22,
 		File: &FileMeta{Mode: 04755, UID: 1000, GID: 1<<32 - 2, User: "me", Group: "us\xfe", ModTime: time.Unix(1<<40, 999999999).UTC(),
 			Xattrs: map[string][]byte{"user.x": {0, 1, 255}, "user.\xff": []byte("v")}, Size: 12345},
 	}
@@ -252,4 +252,44 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("\n got %+v\nwant %+v", again, m)
 		}
 	})
+}
+
+// TestManifestHead: the first bytes of a manifest tell all but its frames; without a sha256 of the whole as well.
+func TestManifestHead(t *testing.T) {
+	m := testManifest(3000)
+	m.SHA256 = ""
+	data, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := ReadManifest(data)
+	if err != nil || len(whole.Frames) != 3000 || !whole.Whole() {
+		t.Fatalf("the whole: %v", err)
+	}
+	const least = 2 << 10
+	if len(data) < 10*least {
+		t.Fatalf("%d bytes are too few for this test", len(data))
+	}
+	for _, n := range []int{least, least + 1, len(data) / 2, len(data) - 1, len(data)} {
+		head, err := ReadHead(data[:n])
+		if err != nil {
+			t.Fatalf("of %d bytes: %v", n, err)
+		}
+		if head.Whole() || len(head.Frames) != 0 {
+			t.Errorf("of %d bytes: %d frames", n, len(head.Frames))
+		}
+		head.Frames = whole.Frames
+		if !reflect.DeepEqual(head, whole) {
+			t.Errorf("of %d bytes: got %+v\nwant %+v", n, head, whole)
+		}
+	}
+	for _, n := range []int{0, 1, 20, 100} {
+		if head, err := ReadHead(data[:n]); err == nil {
+			t.Errorf("of %d bytes: got %+v", n, head)
+		}
+	}
+	empty := testManifest(0)
+	if empty.SHA256 = ""; !empty.Whole() {
+		t.Error("a manifest of nothing lacks nothing")
+	}
 }

@@ -15,12 +15,18 @@ import (
 // the same source.
 type Previous struct {
 	Manifest *Manifest // as ReadManifest gave it
-	Archive  Source    // its bytes; stays open until Write returns
+	// Archive has its bytes, and stays open until Write returns. Nil: they cannot be read,
+	// and Write finds out whether anything has changed at all.
+	Archive Source
 }
 
 // ErrPrevious says that the previous archive is not what its manifest says.
 // Nothing of it may be copied.
 var ErrPrevious = errors.New("the previous archive is damaged")
+
+// ErrChanged says that not everything is as in the previous archive, whose bytes cannot
+// be read. Write has to be called again without Previous.
+var ErrChanged = errors.New("something has changed, and nothing can be copied")
 
 // RangeCopier is a writer that can share what another file holds: CopyRange
 // appends bytes of src that are where n and off say, without their being
@@ -153,6 +159,9 @@ func (p *plan) claim() int {
 // writeHeld writes the frames that were held back while everything was as in
 // the previous archive.
 func (w *writer) writeHeld(ctx context.Context) error {
+	if w.previous != nil && w.previous.Archive == nil {
+		return ErrChanged
+	}
 	w.diverged.Store(true)
 	if w.held <= 0 {
 		w.held = -1 // from now on, frames are written as they come
@@ -166,9 +175,17 @@ func (w *writer) writeHeld(ctx context.Context) error {
 	return w.copyFrames(ctx, frames)
 }
 
-// copyFrames appends frames of the previous archive, each checked against its
-// checksum; several are read at a time.
+// copyFrames appends frames of the previous archive.
 func (w *writer) copyFrames(ctx context.Context, frames []int) error {
+	if w.Unread {
+		return w.copyUnread(ctx, frames)
+	}
+	return w.readFrames(ctx, frames)
+}
+
+// readFrames appends frames of the previous archive, each checked against its
+// checksum; several are read at a time.
+func (w *writer) readFrames(ctx context.Context, frames []int) error {
 	type loaded struct {
 		buf *[]byte
 		err error

@@ -32,6 +32,8 @@ type Options struct {
 	Decode    bool                 // decode each frame again, and compare
 	Align     int64                // frames begin at its multiples, so that copies can share blocks; 0: anywhere
 	Previous  *Previous            // whose frames are copied where nothing changed; nil: everything is read
+	ByContent bool                 // the source is read, and of Previous what has the same bytes is copied
+	Unread    bool                 // w, a RangeCopier, copies of Previous by itself: it is not read, nor checked
 	Map       bool                 // of a device: make Result.Map
 	Warn      func(source.Warning) // told of each problem, from any goroutine
 	Progress  func(raw int64)      // told how many more bytes, before compression, are written
@@ -62,8 +64,8 @@ type Result struct {
 }
 
 // Write writes src as an archive to w. It stops at the first error of src, w or
-// ctx; what w has by then is no archive. ErrPrevious says that it has to be
-// called again without Previous.
+// ctx; what w has by then is no archive. ErrPrevious and ErrChanged say that it has
+// to be called again without Previous.
 //
 // Memory is bounded whatever the size of the source and the number of its files:
 // for each worker about ten frames' worth, which is 40 MiB with zstd. Beside that
@@ -116,6 +118,8 @@ type writer struct {
 	outs     sync.Pool // *[]byte, for what is
 	zeros    zeroFrames
 	holes    holeFrame
+	span     span // of the previous archive: appended next
+	unread   bool // something was appended that was not read: the hash of the whole is not known
 
 	result   Result
 	diverged atomic.Bool // something differs from the previous archive: what is copied may be loaded ahead
@@ -232,7 +236,12 @@ func (w *writer) finish(ctx context.Context) (*Result, error) {
 	if err := w.writeHeld(ctx); err != nil {
 		return nil, err
 	}
-	m.SHA256 = hex.EncodeToString(w.whole.Sum(nil))
+	if err := w.flush(ctx); err != nil {
+		return nil, err
+	}
+	if !w.unread {
+		m.SHA256 = hex.EncodeToString(w.whole.Sum(nil))
+	}
 	return &w.result, nil
 }
 
@@ -269,6 +278,9 @@ func (w *writer) take(ctx context.Context, t *task) error {
 	}
 	switch {
 	case t.reused < 0:
+		if err := w.flush(ctx); err != nil {
+			return err
+		}
 		return w.write(*t.out)
 	case t.out != nil:
 		return w.share(w.previous.manifest.Frames[t.reused], *t.out)
