@@ -28,6 +28,9 @@ func TestGoTree(t *testing.T) {
 	inside(t)
 	need(t, "tar", "zstd", "sha256sum")
 	source := goTree(t)
+	if !torture {
+		source = filepath.Join(source, "src")
+	}
 	p := newProgram(t)
 	dir := newDir(t)
 	dest := mkdir(t, dir, "dst")

@@ -93,7 +93,7 @@ func status(cmd *exec.Cmd) int {
 }
 
 // stamp finds the time in the name of an archive.
-var stamp = regexp.MustCompile(`^(.+)-(\d{8}T\d{6}Z)((?:\.tar|\.img)?(?:\.zst|\.xz|\.gz)?)$`)
+var stamp = regexp.MustCompile(`^(.+)-(\d{8}T\d{6}Z)((?:\.tar|\.img)?(?:\.zst|\.xz|\.gz)?(?:\.age)?)$`)
 
 // timeOf is the time in the name of an archive.
 func timeOf(t *testing.T, name string) time.Time {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,7 @@ func cronHourly(t *testing.T) {
 	c.daemon(t, "/run/crond.pid", "cron", "-f", "-L", "0")
 	time.Sleep(1200 * time.Millisecond) // cron compares whole seconds to see that a table has changed
 
+	printed := printedCron(t, p, c, source, mkdir(t, dir, "printed"))
 	var in installed
 	p.json(t, &in, "install", "--scheduler", "cron", "--time", "30 * * * *", "--keep", "2", source, dest)
 	job := in.Jobs[0]
@@ -104,6 +106,9 @@ func cronHourly(t *testing.T) {
 		t.Errorf("first slot: got %v, want %v", got, want)
 	}
 	eachHour(t, p, job.ID)
+	eachHour(t, p, printed)
+	check(t, os.Remove("/etc/cron.d/tinybackup-printed-"+printed))
+	p.exits(t, 0, "uninstall", printed)
 
 	p.exits(t, 0, "uninstall", job.ID)
 	if got := crontab(t); got != before {
@@ -134,4 +139,28 @@ func anyINI(entries []os.DirEntry) bool {
 		}
 	}
 	return false
+}
+
+// printedCron puts what install --print makes of a job at half past every hour where
+// it says that it belongs, and gives the id of the job.
+func printedCron(t *testing.T, p *program, c clock, source, dest string) string {
+	t.Helper()
+	into := regexp.MustCompile(`/dev/stdin (\S+)`)
+	var path string
+	for what, mode := range map[string]os.FileMode{"job": 0o600, "cron": 0o644} {
+		o := p.exits(t, 0, "install", "--print", what, "--time", "30 * * * *", "--name", "printed", "--keep", "2", source, dest)
+		place := into.FindStringSubmatch(o.stderr)
+		if place == nil {
+			t.Fatalf("--print %s does not say where it belongs: %s", what, o.stderr)
+		}
+		text := o.stdout
+		if what == "job" {
+			path = place[1]
+		} else {
+			text = c.env() + "\n" + text // the tests' clock
+		}
+		check(t, os.MkdirAll(filepath.Dir(place[1]), 0o755))
+		check(t, os.WriteFile(place[1], []byte(text), mode))
+	}
+	return strings.TrimSuffix(filepath.Base(path), ".ini")
 }

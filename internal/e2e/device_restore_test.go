@@ -119,12 +119,19 @@ func TestRestoreDeviceRefused(t *testing.T) {
 	p := newProgram(t)
 	dest := newDir(t)
 	smallCard(t, p, dest)
+	look := func(what, device string) string {
+		data := content(t, device)
+		if what == "swap" {
+			data = data[:4096] // the kernel writes behind the header, whenever it likes
+		}
+		return sum(data)
+	}
 	refused := func(what, device string, code int, args []string, words ...string) {
 		t.Helper()
-		before := sum(content(t, device))
+		before := look(what, device)
 		o := p.exits(t, code, append(append([]string{"restore"}, args...), device)...)
 		o.says(t, append(words, "hint: ")...)
-		if sum(content(t, device)) != before {
+		if look(what, device) != before {
 			t.Errorf("%s: it was written to", what)
 		}
 	}

@@ -27,6 +27,7 @@ var runLabs = []struct {
 	{"second run", secondRun},
 	{"nothing changed", unchangedRun},
 	{"job", jobRun},
+	{"encrypted", encryptedRun},
 }
 
 // frames are small, so that there are some.
@@ -73,6 +74,24 @@ func jobRun(t *testing.T) *lab {
 	l := newLab(t)
 	var in installed
 	l.p.json(t, &in, append([]string{"install", "--scheduler", "service", "--time", "3:00", "--keep", "2", l.source, l.dest}, runOptions...)...)
+	l.args = []string{"run", "--now", "--job", in.Jobs[0].ID}
+	l.keep = 2
+	for i := range 2 {
+		write(t, filepath.Join(l.source, "texts", "new"), fmt.Sprintln("before", i))
+		l.p.run(t, l.args...)
+	}
+	write(t, filepath.Join(l.source, "texts", "new"), "now\n")
+	l.save()
+	return l
+}
+
+// encryptedRun is a run of a job that cannot read what it wrote before.
+func encryptedRun(t *testing.T) *lab {
+	l := newLab(t)
+	key, recipient := ageKey(t)
+	l.key = key
+	var in installed
+	l.p.json(t, &in, append([]string{"install", "--scheduler", "service", "--time", "3:00", "--keep", "2", "--encrypt", recipient, l.source, l.dest}, runOptions...)...)
 	l.args = []string{"run", "--now", "--job", in.Jobs[0].ID}
 	l.keep = 2
 	for i := range 2 {

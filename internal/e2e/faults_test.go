@@ -34,6 +34,7 @@ type lab struct {
 	complete  map[string]bool   // archives that were unpacked and compared, by SHA-256: as the source is
 	trees     map[string]node   // of the source
 	unpackDir string
+	key       string // reads the archives, if they are encrypted
 	spool     string // of cron and at, if the command has to do with them; it goes back to its beginning, too
 }
 
@@ -124,7 +125,15 @@ func (l *lab) isComplete(name, sum string) (bool, error) {
 	}
 	check(l.t, os.RemoveAll(l.unpackDir))
 	check(l.t, os.Mkdir(l.unpackDir, 0o755))
-	if err := command("tar", "--numeric-owner", "-C", l.unpackDir, "-xpf", filepath.Join(l.dest, name)); err != nil {
+	archive := filepath.Join(l.dest, name)
+	if l.key != "" {
+		plain := l.unpackDir + ".tar.zst"
+		if err := command("age", "-d", "-i", l.key, "-o", plain, archive); err != nil {
+			return false, err
+		}
+		archive = plain
+	}
+	if err := command("tar", "--numeric-owner", "-C", l.unpackDir, "-xpf", archive); err != nil {
 		return false, err
 	}
 	got := tree(l.t, filepath.Join(l.unpackDir, filepath.Base(l.source)))

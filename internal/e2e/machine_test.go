@@ -32,7 +32,7 @@ type machine struct {
 const diskScript = `
 mkdir -p "$1/etc/systemd/system" "$1/var/lib" "$1/var/log" "$1/home"
 cd "$1/etc"
-cp -a /etc/group /etc/nsswitch.conf .
+cp -a /etc/group /etc/nsswitch.conf /etc/alternatives .
 sed 's,:/run/,:/home/,' /etc/passwd >passwd
 echo 0123456789abcdef0123456789abcdef >machine-id
 cd systemd/system

@@ -133,12 +133,12 @@ func again(stage string, attr *syscall.SysProcAttr) (int, error) {
 
 // build makes the program as it is delivered, and one with the tests' clock.
 func build() error {
+	const tags = "nethttpomithttp2" // the Makefile's
 	for _, b := range [][]string{
-		{"-o", filepath.Join(work, "bin", "tinybackup")},
-		{"-o", filepath.Join(work, "clock", "tinybackup"), "-tags", "testclock"},
+		{"BIN=" + filepath.Join(work, "bin", "tinybackup")},
+		{"BIN=" + filepath.Join(work, "clock", "tinybackup"), "TAGS=" + tags + ",testclock"},
 	} {
-		cmd := exec.Command("go", append([]string{"build", "-trimpath", "-ldflags", "-s -w"}, append(b, "tinybackup")...)...)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd := exec.Command("make", append([]string{"-s", "-C", "../..", "build"}, b...)...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", cmd, err, out)
 		}

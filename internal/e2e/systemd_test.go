@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,9 @@ func TestSystemd(t *testing.T) {
 		p.json(t, &in, append([]string{"install"}, args...)...)
 		return in.Jobs[0]
 	}
+	if now := time.Now(); now.Second() > 40 { // all is to be in place before the first slot
+		time.Sleep(time.Until(now.Truncate(time.Minute).Add(time.Minute)))
+	}
 	first := install(p, "--time", "* * * * *", source, minutely)
 	if first.Scheduler != "systemd" || !strings.Contains(first.Line, "\nOnCalendar=*-*-* *:*:00 UTC\n") {
 		t.Fatalf("install: got %+v", first)
@@ -66,10 +70,13 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 
+	printed := printedUnits(t, p, m, source, mkdir(t, dir, "printed"))
 	waitFor(t, time.Until(first.Next[0])+40*time.Second, "the timer fires", func() bool { return len(archives(t, minutely)) > 0 })
 	if got := timeOf(t, archives(t, minutely)[0]); got.Before(first.Next[0]) {
 		t.Errorf("the archive is of %s, before its slot %s", got, first.Next[0])
 	}
+
+	printed(first.Next[0])
 
 	// The power is off at the time of the others.
 	m.off()
@@ -158,4 +165,52 @@ func TestSystemdUser(t *testing.T) {
 	p.exits(t, 0, "statusof")
 	p.exits(t, 0, "uninstall", "--all")
 	nothingLeft(t, m, filepath.Join(m.disk, home, ".config/systemd"), filepath.Join(m.disk, home, ".local/share/systemd"))
+}
+
+// printedUnits does with what install --print makes of a job that runs each minute
+// what it says. What it gives says whether systemd runs it, shut in as it is: from a
+// time on, when it has done so.
+func printedUnits(t *testing.T, p *program, m *machine, source, dest string) (ran func(time.Time)) {
+	t.Helper()
+	args := []string{"--time", "* * * * *", "--name", "printed", source, dest}
+	o := p.exits(t, 0, append([]string{"install", "--print", "job"}, args...)...)
+	place := regexp.MustCompile(`\S+/([0-9a-f]{8})\.ini`).FindStringSubmatch(o.stderr)
+	if place == nil {
+		t.Fatalf("--print job does not say where it belongs: %s", o.stderr)
+	}
+	put := func(text, command string) {
+		t.Helper()
+		cmd := m.command("sh", "-ec", command)
+		cmd.Stdin = strings.NewReader(text)
+		if o := finish(t, cmd); o.code != 0 {
+			t.Fatalf("%s: got exit %d\n%s%s", command, o.code, o.stdout, o.stderr)
+		}
+	}
+	put(o.stdout, "install -D -m 600 /dev/stdin "+place[0])
+	o = p.exits(t, 0, append([]string{"install", "--print", "systemd"}, args...)...)
+	if !strings.Contains(o.stdout, "\nProtectSystem=strict\n") {
+		t.Errorf("the service is not shut in:\n%s", o.stdout)
+	}
+	for line := range strings.Lines(o.stderr) {
+		if _, split, found := strings.Cut(line, "… | "); found {
+			put(o.stdout, split)
+		} else if _, start, found := strings.Cut(line, "start the timer: "); found {
+			put("", start)
+		}
+	}
+	timer := "tinybackup-printed-" + place[1] + ".timer"
+	return func(from time.Time) {
+		t.Helper()
+		waitFor(t, time.Until(from)+40*time.Second, "the printed timer fires", func() bool { return len(archives(t, dest)) > 0 })
+		p.exits(t, 0, "statusof", place[1])
+		waitFor(t, 40*time.Second, "the printed service ends", func() bool {
+			return m.command("systemctl", "is-active", strings.TrimSuffix(timer, "timer")+"service").Run() != nil
+		})
+		if out := m.run(t, "systemctl", "show", "--property=Result", strings.TrimSuffix(timer, "timer")+"service"); property(out, "Result") != "success" {
+			t.Errorf("the printed service: got %s", out)
+		}
+		m.run(t, "systemctl", "disable", "--now", timer)
+		m.run(t, "sh", "-ec", "rm /etc/systemd/system/tinybackup-printed-* /var/lib/systemd/timers/stamp-tinybackup-printed-*")
+		p.exits(t, 0, "uninstall", place[1])
+	}
 }
