@@ -6,7 +6,6 @@ import (
 	"context"
 	"os"
 	"runtime/debug"
-	_ "time/tzdata" // a container may have no time zones of its own, and a job is in one
 
 	"tinybackup/tinybackup"
 )
@@ -17,6 +16,7 @@ func main() {
 		// less memory.
 		debug.SetGCPercent(50)
 	}
+	tinybackup.UseZone()
 	ctx := tinybackup.WithSignals(context.Background())
 	env := tinybackup.NewEnv()
 	env.Exit = os.Exit

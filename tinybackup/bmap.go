@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 
 	"tinybackup/internal/rotate"
@@ -37,7 +36,7 @@ func (r *run) removeMap(ctx context.Context) error {
 	if r.blocks == nil {
 		return nil
 	}
-	return ignoreMissing(r.store.Remove(ctx, r.manifest.Archive+bmapSuffix))
+	return ignoreKept(r.store.Remove(ctx, r.manifest.Archive+bmapSuffix))
 }
 
 // removeMaps removes the maps of device images for whose archive gone is true, and
@@ -53,7 +52,7 @@ func removeMaps(ctx context.Context, st store.Store, gone func(archive string) b
 		if n, ok := rotate.ParseName(name); !isMap || !ok || n.Kind != rotate.KindDevice || !gone(name) {
 			continue
 		}
-		if err := st.Remove(ctx, o.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := ignoreKept(st.Remove(ctx, o.Name)); err != nil {
 			return removed, fmt.Errorf("remove %q: %w", o.Name, err)
 		}
 		removed = append(removed, o.Name)

@@ -67,15 +67,18 @@ func (o Options) Check() error {
 			return err
 		}
 	}
-	if err := checkDest(o.Dest); err != nil {
-		return err
+	if !isRemote(o.Dest) {
+		if err := checkDest(o.Dest); err != nil {
+			return err
+		}
 	}
 	for _, name := range o.ExcludeFrom {
 		if err := checkReadableFile(name); err != nil {
 			return &HintError{Err: err, Hint: "--exclude-from wants a file with one pattern per line"}
 		}
 	}
-	return nil
+	_, err := o.recipients()
+	return err
 }
 
 // checkWords is the part of Check that does not look at the disk.
@@ -84,15 +87,23 @@ func (o Options) checkWords() error {
 	case o.Source == "":
 		return &UsageError{Msg: "the source is empty", Hint: "give a file, a directory or a block device"}
 	case o.Dest == "":
-		return &UsageError{Msg: "the destination is empty", Hint: "give an existing directory"}
-	case isURL(o.Source):
+		return &UsageError{Msg: "the destination is empty", Hint: "give " + destHint}
+	case isURL(o.Source), isRemote(o.Source):
 		return &UsageError{Msg: fmt.Sprintf("source %q is not on this machine", o.Source), Hint: "give a file, a directory or a block device"}
-	case isURL(o.Dest):
-		return &UsageError{Msg: fmt.Sprintf("destination %q is not a directory of this machine", o.Dest), Hint: "give an existing directory, such as a mounted disk"}
+	case isURL(o.Dest) && !isRemote(o.Dest):
+		return &UsageError{Msg: fmt.Sprintf("destination %q is of no kind that is known", o.Dest), Hint: "give " + destHint}
 	case strings.ContainsRune(o.Source+o.Dest, 0):
 		return &UsageError{Msg: "a path contains a NUL character"}
 	case o.Source == o.Dest:
 		return &UsageError{Msg: fmt.Sprintf("source and destination are both %q", o.Source), Hint: "give another directory for the archives"}
+	}
+	if isRemote(o.Dest) {
+		if err := checkRemote(o.Dest); err != nil {
+			return err
+		}
+	}
+	if err := o.checkCopies(); err != nil {
+		return err
 	}
 	if err := rotate.CheckSeries(o.Name); err != nil {
 		return &UsageError{Msg: err.Error(), Hint: "give another name with --name NAME"}
@@ -138,6 +149,12 @@ func (o Options) checkWords() error {
 	}
 	if o.Grace > 0 && o.CatchUp == "none" {
 		return &UsageError{Msg: "--grace is for runs that are made up for, and --catch-up none makes up for none", Hint: "leave one of them out"}
+	}
+	if err := o.checkEncrypt(); err != nil {
+		return err
+	}
+	if err := o.Access.check(); err != nil {
+		return err
 	}
 	return o.checkNotify()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 )
 
@@ -72,9 +73,9 @@ func (l *commandLine) commands(inv *invocation) []command {
 			long:  "Remove jobs: those of SOURCE and DEST, of these the one at SPEC, those with an id or a number of statusof, or all. Archives, history and log stay. With --orphans, remove lines whose job is gone, and no job.",
 			run:   l.Uninstall.execute},
 		{name: "statusof", aliases: []string{"status"}, short: "show jobs: their next run, their last, what is wrong", data: &l.Statusof,
-			usage: []string{" [--watch | --json | --prometheus]", " [options] SOURCE DEST [--time SPEC]", " [options] ID…"},
-			long:  "Show all jobs, how each is, what is wrong with it and what mends that; or those of SOURCE and DEST, of these the one at SPEC, or those with an id or a number: a single one in detail. The exit status is 5 if something is not well.",
-			run:   l.Statusof.execute},
+			usage: []string{" [--watch | --json | --prometheus]", " [options] SOURCE DEST [--time SPEC]", " [options] ID…", " [--host NAME] [--json | --prometheus] DEST"},
+			long:  "Show all jobs, how each is, what is wrong with it and what mends that; or those of SOURCE and DEST, of these the one at SPEC, or those with an id or a number: a single one in detail. With DEST alone, show every host and job that ever backed up there, or below it. The exit status is 5 if something is not well.",
+			run:   func(ctx context.Context, env Env) error { return l.Statusof.execute(ctx, env, inv) }},
 		{name: "edit", short: "change a job in an editor", data: &l.Edit,
 			usage: []string{" ID", " SOURCE DEST"},
 			long:  "Open the file of a job in $VISUAL, $EDITOR or vi. What comes of it is checked before it takes the place of the file, and the scheduler gets what it then should have.",
@@ -90,15 +91,15 @@ func (l *commandLine) commands(inv *invocation) []command {
 		{name: "list", aliases: []string{"backups"}, short: "show the archives of a destination", data: &l.List,
 			usage: []string{" [--name NAME] DEST", " --files [--at TIME] [--name NAME] DEST", " --files ARCHIVE"},
 			long:  "Show the archives in DEST, and which of them rotation keeps, and why. With --files, show what is in ARCHIVE, or in the newest one in DEST.",
-			run:   l.List.execute},
+			run:   func(ctx context.Context, env Env) error { return l.List.execute(ctx, env, inv) }},
 		{name: "restore", short: "get a backup back", data: &l.Restore,
 			usage: []string{" [options] DEST TARGET [PATH…]", " [options] ARCHIVE TARGET [PATH…]"},
 			long:  "Make TARGET what the source was: from the newest archive in DEST, from the newest one up to --at, or from one ARCHIVE. With PATHs, restore only those. What is there already stays as it is, unless --overwrite is given. If TARGET is a block device, the image is written onto it, and what was on it is lost.",
-			run:   l.Restore.execute},
+			run:   func(ctx context.Context, env Env) error { return l.Restore.execute(ctx, env, inv) }},
 		{name: "verify", short: "read archives back and compare", data: &l.Verify,
 			usage: []string{" [--name NAME] DEST", " ARCHIVE"},
 			long:  "Read every archive in DEST, or one ARCHIVE, decode it, and compare it with its checksums. The exit status is 5 if something is damaged or missing.",
-			run:   l.Verify.execute},
+			run:   func(ctx context.Context, env Env) error { return l.Verify.execute(ctx, env, inv) }},
 		{name: "notify", short: "test the messages of a job", data: &l.Notify,
 			usage: []string{" --test ID…", " --test SOURCE DEST"},
 			long:  "Send a test message to every service that a job tells, and a ping, and say for each whether it got there. The exit status is 1 if one did not.",
@@ -149,6 +150,9 @@ func Main(ctx context.Context, env Env, args []string) int {
 	env.Log = slog.New(screenHandler{w: out, level: line.Common.screenLevel()})
 	env.LogLevel = line.Common.fileLevel()
 	env.quiet = line.Common.Quiet
+	if in, ok := env.Stdin.(*os.File); ok && env.terminal && isTerminal(in) {
+		env.Passphrase = func(ctx context.Context, file string) ([]byte, error) { return env.askPassphrase(ctx, in, file) }
+	}
 	for _, c := range commands {
 		if c.name == inv.command {
 			err = c.run(ctx, env)

@@ -17,10 +17,12 @@ import (
 type installCommand struct {
 	Time      string `long:"time" value-name:"SPEC" description:"when to run"`
 	Once      bool   `long:"once" description:"run it a single time"`
-	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service" default:"auto" description:"who starts it: cron, at, systemd (or launchd on macOS), service, or auto: the first of these that works here"`
+	Scheduler string `long:"scheduler" value-name:"WHICH" choice:"auto" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service" choice:"external" default:"auto" description:"who starts it: cron, at, systemd (or launchd on macOS), service, auto: the first of these that works here, or external: somebody else"`
 	RunNow    bool   `long:"run" description:"take a first backup now"`
 	From      string `long:"from" value-name:"FILE" description:"make a job of each line PATH;HH:MM;NAME of FILE"`
 	JSON      bool   `long:"json" description:"print one JSON object"`
+	Print     string `long:"print" value-name:"WHAT" choice:"cron" choice:"systemd" choice:"kubernetes" choice:"job" description:"install nothing: print the file of cron.d, the units of systemd or the objects of kubernetes that start it, or its job file"`
+	Image     string `long:"image" value-name:"IMAGE" description:"with --print kubernetes: the image that has tinybackup in its PATH"`
 	progressOption
 	Options Options  `group:"Options of the backup"`
 	Args    pairArgs `positional-args:"yes"`
@@ -58,6 +60,9 @@ func (c *installCommand) execute(ctx context.Context, env Env, inv *invocation) 
 	}
 	for i := range o.Jobs {
 		o.Jobs[i].given = where
+	}
+	if c.Print != "" || c.Image != "" {
+		return c.print(env, inv, o.Jobs)
 	}
 	done, err := Install(ctx, env, o)
 	if err != nil {
@@ -245,6 +250,12 @@ func printJobs(env Env, jobs []InstalledJob, dry bool) {
 			env.say("the service is not running; type this now, and have it typed at every boot:")
 			env.say("  tinybackup start")
 			break
+		}
+	}
+	for _, j := range jobs {
+		if j.Scheduler == scheduledElsewhere {
+			env.say("somebody else has to start job %s: see tinybackup install --print, or have this started at its times:", j.ID)
+			env.say("  %s --retry", j.Line)
 		}
 	}
 }

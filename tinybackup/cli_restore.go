@@ -17,6 +17,8 @@ type restoreCommand struct {
 	NumericOwner bool   `long:"numeric-owner" description:"give files to the numbers of their owners, not to the names"`
 	Yes          bool   `long:"yes" description:"overwrite a device without asking"`
 	JSON         bool   `long:"json" description:"print one JSON object"`
+	identityOption
+	Access
 	progressOption
 	Args struct {
 		From   string   `positional-arg-name:"DEST | ARCHIVE"`
@@ -25,15 +27,17 @@ type restoreCommand struct {
 	} `positional-args:"yes"`
 }
 
-func (c *restoreCommand) execute(ctx context.Context, env Env) error {
+func (c *restoreCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	if c.Args.From == "" || c.Args.Target == "" {
 		return &UsageError{Msg: "restore wants a destination or an archive, and a target", Hint: "tinybackup restore DEST TARGET"}
 	}
+	if c.Access, err = env.accessTo(c.Args.From, c.Access, inv.given); err != nil {
+		return err
+	}
 	o := RestoreOptions{
 		From: c.Args.From, Target: c.Args.Target, Paths: c.Args.Paths,
-		Name: c.Name, Overwrite: c.Overwrite, NumericOwner: c.NumericOwner, Yes: c.Yes,
+		Name: c.Name, Identity: env.identityFiles(c.Identity), Access: c.Access, Overwrite: c.Overwrite, NumericOwner: c.NumericOwner, Yes: c.Yes,
 	}
-	var err error
 	if c.At != "" {
 		if o.At, err = parseMoment(c.At, env.Now().Location()); err != nil {
 			return err
@@ -125,19 +129,24 @@ func parseMoment(text string, zone *time.Location) (time.Time, error) {
 type verifyCommand struct {
 	Name string `long:"name" value-name:"NAME" description:"only the archives called NAME"`
 	JSON bool   `long:"json" description:"print one JSON object"`
+	identityOption
+	Access
 	progressOption
 	Args struct {
 		From string `positional-arg-name:"DEST | ARCHIVE"`
 	} `positional-args:"yes"`
 }
 
-func (c *verifyCommand) execute(ctx context.Context, env Env) error {
+func (c *verifyCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	if c.Args.From == "" {
 		return &UsageError{Msg: "verify wants a destination or an archive", Hint: "tinybackup verify DEST"}
 	}
+	if c.Access, err = env.accessTo(c.Args.From, c.Access, inv.given); err != nil {
+		return err
+	}
 	env, done := c.watch(env)
 	defer done()
-	report, err := Verify(ctx, env, VerifyOptions{From: c.Args.From, Name: c.Name})
+	report, err := Verify(ctx, env, VerifyOptions{From: c.Args.From, Name: c.Name, Identity: env.identityFiles(c.Identity), Access: c.Access})
 	done()
 	if err != nil {
 		return err
@@ -150,6 +159,9 @@ func (c *verifyCommand) execute(ctx context.Context, env Env) error {
 	if err == nil && report.Bad() > 0 {
 		return &ProblemError{Msg: plural(int64(report.Bad()), "archive is damaged or missing", "archives are damaged or missing")}
 	}
+	if n := int64(report.Closed()); err == nil && n > 0 {
+		return &ProblemError{Msg: plural(n, "archive is", "archives are") + " encrypted to others than these identities"}
+	}
 	return err
 }
 
@@ -160,6 +172,8 @@ func (v VerifyReport) print(env Env) error {
 		switch {
 		case a.Problem != "":
 			rows = append(rows, []string{"DAMAGED", oneLine(a.Archive), oneLine(a.Problem)})
+		case a.closed:
+			rows = append(rows, []string{"CLOSED", oneLine(a.Archive), oneLine(a.Unopened) + "; its bytes are as they were written"})
 		case !env.quiet:
 			rows = append(rows, []string{"good", oneLine(a.Archive), a.summary()})
 		}
@@ -175,6 +189,9 @@ func (v VerifyReport) print(env Env) error {
 
 // summary is what was read, in a few words: what it was compared with is in --json.
 func (v Verified) summary() string {
+	if v.Unopened != "" {
+		return Size(v.Size).String() + "; " + v.Unopened
+	}
 	if v.Entries > 0 {
 		return Size(v.Raw).String() + ", " + plural(v.Entries, "entry", "entries")
 	}

@@ -10,6 +10,7 @@ import (
 type runCommand struct {
 	Job   string `long:"job" value-name:"ID" description:"do what a job says, by its id or the path of its file"`
 	Now   bool   `long:"now" description:"with --job: back up now, even if its last planned run is done"`
+	Retry bool   `long:"retry" description:"with --job: try a run that failed again at once, and exit with 1 until it succeeds"`
 	Check bool   `long:"check" description:"with --job: say whether the job could run now, and store nothing"`
 	JSON  bool   `long:"json" description:"print one JSON object"`
 	progressOption
@@ -22,7 +23,7 @@ type runCommand struct {
 
 // jobRunOptions are the options that may go with --job: the others are in the
 // job's file, and one that contradicts it would be a surprise at the next run.
-var jobRunOptions = []string{"job", "now", "check", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
+var jobRunOptions = []string{"job", "now", "retry", "check", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	env, done := c.watch(env)
@@ -32,8 +33,12 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 		return c.checkJob(ctx, env, inv)
 	}
 	if c.Job == "" {
-		if c.Now {
-			return &UsageError{Msg: "--now goes with --job", Hint: "tinybackup run SOURCE DEST always backs up now"}
+		if c.Now || c.Retry {
+			option := "--now"
+			if !c.Now {
+				option = "--retry"
+			}
+			return &UsageError{Msg: option + " goes with --job", Hint: "tinybackup run SOURCE DEST always backs up now"}
 		}
 		if c.Args.Source == "" || c.Args.Dest == "" {
 			return &UsageError{Msg: "run wants a source and a destination", Hint: "tinybackup run SOURCE DEST, or tinybackup run --job ID"}
@@ -139,7 +144,7 @@ func (c *runCommand) runJob(ctx context.Context, env Env, inv *invocation) (Repo
 		return Report{}, err
 	}
 	o := c.Options
-	return RunJob(ctx, env, job, RunOnce{Now: c.Now, DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify, Reread: o.Reread})
+	return RunJob(ctx, env, job, RunOnce{Now: c.Now, Retry: c.Retry, DryRun: o.DryRun || o.Noop, Yes: o.Yes, Verify: o.Verify, Reread: o.Reread})
 }
 
 // watch gives env a progress line, if one is wanted, and what takes it away again.

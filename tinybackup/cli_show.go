@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,22 +17,30 @@ type listCommand struct {
 	Files bool   `long:"files" description:"show what is in ARCHIVE, or in the newest one in DEST"`
 	At    string `long:"at" value-name:"TIME" description:"with --files: the newest archive up to this time"`
 	JSON  bool   `long:"json" description:"print one JSON object; with --files, one for each file"`
-	Args  struct {
+	identityOption
+	Access
+	Args struct {
 		Dest string `positional-arg-name:"DEST | ARCHIVE"`
 	} `positional-args:"yes"`
 }
 
-func (c *listCommand) execute(ctx context.Context, env Env) error {
+func (c *listCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
 	if c.Args.Dest == "" {
 		return &UsageError{Msg: "list wants a destination", Hint: "tinybackup list DEST"}
+	}
+	if c.At != "" && !c.Files {
+		return &UsageError{Msg: "--at goes with --files", Hint: "tinybackup list --files --at TIME DEST"}
+	}
+	if len(c.Identity) > 0 && !c.Files {
+		return &UsageError{Msg: "--identity goes with --files", Hint: "tinybackup list --files --identity FILE DEST; without --files, none is needed"}
+	}
+	if c.Access, err = env.accessTo(c.Args.Dest, c.Access, inv.given); err != nil {
+		return err
 	}
 	if c.Files {
 		return c.files(ctx, env)
 	}
-	if c.At != "" {
-		return &UsageError{Msg: "--at goes with --files", Hint: "tinybackup list --files --at TIME DEST"}
-	}
-	l, err := List(ctx, env, ListOptions{Dest: c.Args.Dest, Name: c.Name})
+	l, err := List(ctx, env, ListOptions{Dest: c.Args.Dest, Name: c.Name, Access: c.Access})
 	if err != nil {
 		return err
 	}
@@ -52,7 +59,7 @@ func (c *listCommand) files(ctx context.Context, env Env) (err error) {
 		}
 	}
 	out := bufio.NewWriter(env.Stdout)
-	err = ListFiles(ctx, env, c.Args.Dest, c.Name, at, func(e FileEntry) error {
+	err = ListFiles(ctx, env, Choice{From: c.Args.Dest, Name: c.Name, At: at, Identity: env.identityFiles(c.Identity), Access: c.Access}, func(e FileEntry) error {
 		if c.JSON {
 			return json.NewEncoder(out).Encode(e)
 		}
@@ -154,14 +161,21 @@ func (r Report) print(env Env) error {
 	if r.Lost > 0 {
 		env.say("%s could not be read, and are zeros in the archive", plural(r.Lost, "byte", "bytes"))
 	}
+	for _, c := range r.Copies {
+		env.say("%s", oneLine(c.String()))
+	}
 	return nil
 }
 
 // summary is what a run did, in one line.
 func (r Report) summary() string {
-	return fmt.Sprintf("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed",
+	retained := ""
+	if n := len(r.Retained); n > 0 {
+		retained = fmt.Sprintf(", %d retained by the destination", n)
+	}
+	return fmt.Sprintf("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed%s",
 		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
-		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed))
+		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed), retained)
 }
 
 // printPlan says what a run would do.
@@ -176,12 +190,15 @@ func (r Report) printPlan(env Env) error {
 	for _, p := range r.Parts {
 		fmt.Fprintf(env.Stdout, "              %s\n", oneLine(p.String()))
 	}
-	fmt.Fprintf(env.Stdout, "would write   %s\n", oneLine(filepath.Join(r.Dest, r.Archive)))
+	fmt.Fprintf(env.Stdout, "would write   %s\n", oneLine(joinDest(r.Dest, r.Archive)))
 	for _, name := range r.Removed {
-		fmt.Fprintf(env.Stdout, "would remove  %s\n", oneLine(filepath.Join(r.Dest, name)))
+		fmt.Fprintf(env.Stdout, "would remove  %s\n", oneLine(joinDest(r.Dest, name)))
 	}
 	if r.Unrotated != "" {
 		fmt.Fprintf(env.Stdout, "would remove nothing: %s\n", oneLine(r.Unrotated))
+	}
+	for _, line := range r.copyLines() {
+		fmt.Fprintln(env.Stdout, line)
 	}
 	if r.After != "" {
 		fmt.Fprintf(env.Stdout, "would run     %s\n", oneLine(r.After))

@@ -10,21 +10,18 @@ import (
 
 // statusofCommand are the options of statusof.
 type statusofCommand struct {
-	Time       string     `long:"time" value-name:"SPEC" description:"of the jobs of SOURCE and DEST, only the one at this time"`
-	JSON       bool       `long:"json" description:"print one JSON object"`
-	Prometheus bool       `long:"prometheus" description:"print metrics for Prometheus, as a textfile collector takes them"`
-	Watch      bool       `long:"watch" description:"show it anew every two seconds, until Ctrl-C"`
-	Args       selectArgs `positional-args:"yes"`
+	Time       string `long:"time" value-name:"SPEC" description:"of the jobs of SOURCE and DEST, only the one at this time"`
+	JSON       bool   `long:"json" description:"print one JSON object"`
+	Prometheus bool   `long:"prometheus" description:"print metrics for Prometheus, as a textfile collector takes them"`
+	Host       string `long:"host" value-name:"NAME" description:"of a destination, only the jobs of this host, in detail"`
+	Watch      bool   `long:"watch" description:"show it anew every two seconds, until Ctrl-C"`
+	Access
+	Args struct {
+		Jobs []string `positional-arg-name:"SOURCE DEST | ID | DEST"`
+	} `positional-args:"yes"`
 }
 
-func (c *statusofCommand) execute(ctx context.Context, env Env) error {
-	which, err := c.Args.selection(c.Time)
-	if err != nil {
-		return err
-	}
-	if c.Time != "" && which.Source == "" {
-		return &UsageError{Msg: "--time needs a source and a destination", Hint: "give SOURCE DEST --time SPEC, or just an id"}
-	}
+func (c *statusofCommand) execute(ctx context.Context, env Env, inv *invocation) error {
 	chosen := 0
 	for _, is := range []bool{c.JSON, c.Prometheus, c.Watch} {
 		if is {
@@ -33,6 +30,18 @@ func (c *statusofCommand) execute(ctx context.Context, env Env) error {
 	}
 	if chosen > 1 {
 		return &UsageError{Msg: "statusof takes one of --json, --prometheus and --watch", Hint: "tinybackup statusof --help"}
+	}
+	if dest, is := c.dest(); is {
+		return c.fleet(ctx, env, inv, dest)
+	}
+	which, err := selectArgs(c.Args).selection(c.Time)
+	switch {
+	case err != nil:
+		return err
+	case c.Time != "" && which.Source == "":
+		return &UsageError{Msg: "--time needs a source and a destination", Hint: "give SOURCE DEST --time SPEC, or just an id"}
+	case c.Host != "" || c.Access != (Access{}):
+		return &UsageError{Msg: "--host, and what lets us into a destination, are for statusof DEST", Hint: "tinybackup statusof --help"}
 	}
 	if c.Watch {
 		return watchStatus(ctx, env, which)
@@ -80,7 +89,7 @@ func (s Status) print(env Env) error {
 	}
 	var b strings.Builder
 	for _, j := range s.Jobs {
-		if !j.OK || j.State == StateRunning {
+		if !j.OK || j.State == StateRunning || j.Unasked != "" {
 			b.WriteString("\n" + j.headline() + "\n" + j.problems())
 		}
 	}
@@ -110,6 +119,9 @@ func (j JobStatus) row(now time.Time) []string {
 	}
 	if j.LastGood != nil {
 		row[6] = near(j.LastGood.Start, now)
+	}
+	if j.Unasked != "" {
+		return row
 	}
 	row[7], row[8] = grouped(int64(j.Archives)), Size(j.Bytes).String()
 	return row

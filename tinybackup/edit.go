@@ -35,6 +35,11 @@ func newEditing(env Env, n numbered) (e *editing, err error) {
 // save makes text the job's file, if that is good, and has the scheduler follow. If
 // anything fails, all is as it was.
 func (e *editing) save(ctx context.Context, text []byte) (done InstalledJob, err error) {
+	defer func() {
+		if err == nil {
+			farewells(ctx, e.env, moved(done))
+		}
+	}()
 	lock, err := lockJobs(ctx, e.env.Dirs)
 	if err != nil {
 		return done, err

@@ -11,6 +11,7 @@ import (
 	"tinybackup/internal/notify"
 	"tinybackup/internal/sched"
 	"tinybackup/internal/source/snapshot"
+	"tinybackup/internal/store"
 )
 
 // An Env is what a command gets from outside: where things are, what time it is,
@@ -44,6 +45,10 @@ type Env struct {
 	// that was given up, and then what tells of it hangs as well. Nil: never.
 	Exit func(status int)
 
+	// Passphrase gets the passphrase of a file with an identity from a person; nil:
+	// there is nobody to ask.
+	Passphrase func(ctx context.Context, file string) ([]byte, error)
+
 	screen      *screen             // Stderr, if a progress line may stand on it
 	terminal    bool                // Stderr is a terminal
 	quiet       bool                // print only what was asked for
@@ -51,6 +56,7 @@ type Env struct {
 	logPath     string              // of the log that Log goes to; may be empty
 	schedulers  []sched.Scheduler   // nil: those of the machine
 	machineZone *time.Location      // that cron goes by; nil: what /etc/localtime says
+	stateDir    string              // of the job that is run; may be empty
 	crontabLock string              // of all edits of the crontab; empty: the user's
 
 	notify notify.Client // who sends messages and pings
@@ -59,11 +65,23 @@ type Env struct {
 	backup func(ctx context.Context, env Env, o Options, job string) (Report, error)
 	sleep  func(ctx context.Context, d time.Duration) error
 
+	copied map[string]string // of a job: the newest archive that each copy was left with
+	asked  bool              // of a job: a person wants it to run, and knows what is there
+
 	// battery says whether the machine runs on one; nil: what the system says.
 	battery func() bool
 
 	// findSnapshot plans a snapshot; nil: snapshot.Find.
 	findSnapshot func(ctx context.Context, path string, o snapshot.Options) (*snapshot.Plan, error)
+
+	// host is what this machine is called; empty: what the system says.
+	host string
+
+	// promise is when the job that runs will be heard of again; nil: no job runs.
+	promise *promise
+
+	// openRemote opens a destination on another machine; nil: what its kind has.
+	openRemote func(ctx context.Context, dest string, access Access) (store.Driver, error)
 
 	// preflight starts a command line as a scheduler would; nil: startLike.
 	preflight func(ctx context.Context, around sched.Surroundings, line string) error
@@ -104,6 +122,18 @@ func (e Env) onBattery() bool {
 	return courtesy.OnBattery()
 }
 
+// hostName is what this machine is called.
+func (e Env) hostName() string {
+	if e.host != "" {
+		return e.host
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "localhost"
+	}
+	return host
+}
+
 // zone is the time zone of new jobs.
 func (e Env) zone() *time.Location {
 	if e.Zone != nil {
@@ -115,3 +145,18 @@ func (e Env) zone() *time.Location {
 // logFile is the log that is written while a run goes on, which must not be part
 // of what it backs up; or "".
 func (e Env) logFile() string { return e.logPath }
+
+// pause waits. An error is why it was ended before.
+func (e Env) pause(ctx context.Context, d time.Duration) error {
+	if e.sleep != nil {
+		return e.sleep(ctx, d)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

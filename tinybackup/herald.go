@@ -41,7 +41,7 @@ func newHerald(env Env, o Options, job *Job) *herald {
 		return nil
 	}
 	h := &herald{env: env, o: o, log: env.Log, tail: &lockedTail{tail: tail{max: notify.MaxBody}}}
-	h.tale = storyteller{host: hostName(), name: o.Name, source: o.Source, dest: o.Dest}
+	h.tale = storyteller{host: env.hostName(), name: o.Name, source: o.Source, dest: o.Dest}
 	if job != nil {
 		h.tale.job, h.tale.log = job.ID, job.LogFile
 		h.box = job.outboxPath()
@@ -68,7 +68,7 @@ func (h *herald) around(ctx context.Context, o Options) (Report, error) {
 	if err == nil && report.WarningCount > 0 {
 		graded = errWarnings
 	}
-	h.ends(report, err, exitStatus(ctx, graded), h.tale.newsOf(report, err, nil, "", h.tail.String()))
+	h.ends(report, err, exitStatus(ctx, graded), h.tale.newsOf(report, err, HistoryEntry{}, "", h.tail.String()))
 	h.speak(ctx)
 	return report, err
 }

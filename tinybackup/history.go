@@ -39,6 +39,8 @@ type HistoryEntry struct {
 	Warnings int       `json:"warnings"`
 	First    []string  `json:"first_warnings,omitempty"`
 	Error    string    `json:"error,omitempty"`
+
+	Copies []CopyState `json:"copies,omitempty"` // one for each --copy-to, if an archive was stored
 }
 
 // Stored says whether the run left a new archive.

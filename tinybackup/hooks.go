@@ -72,7 +72,10 @@ func (r *run) afterHook(ctx context.Context, err error) {
 		vars = append(vars, "ERROR="+oneLine(err.Error()))
 	}
 	if r.report.Archive != "" {
-		vars = append(vars, "ARCHIVE="+filepath.Join(r.Dest, r.report.Archive), "SIZE="+strconv.FormatInt(r.report.Written, 10))
+		vars = append(vars, "ARCHIVE="+joinDest(r.Dest, r.report.Archive), "SIZE="+strconv.FormatInt(r.report.Written, 10))
+	}
+	if r.report.Encrypted {
+		vars = append(vars, "ENCRYPTED=yes")
 	}
 	// A run that was told to end tidies up all the same.
 	said, err := r.hook(context.WithoutCancel(ctx), "after", r.After, vars...)

@@ -42,10 +42,10 @@ type InstalledJob struct {
 	Time      string      `json:"time"`      // as it was typed
 	Schedule  string      `json:"schedule"`  // in words
 	Zone      string      `json:"zone"`      // the time zone the schedule is in
-	Scheduler string      `json:"scheduler"` // "at", "cron", "systemd", "launchd" or "service"
+	Scheduler string      `json:"scheduler"` // "at", "cron", "systemd", "launchd", "service" or "external"
 	Why       string      `json:"why,omitempty"`
 	Next      []time.Time `json:"next"`              // the next three runs
-	Notes     []string    `json:"notes,omitempty"`   // what to know about these times
+	Notes     []string    `json:"notes,omitempty"`   // what to know about these times, and of copies that are out of reach
 	Line      string      `json:"line"`              // what the scheduler was given
 	Path      string      `json:"path"`              // of the job's file
 	Updated   bool        `json:"updated,omitempty"` // the job was there already
@@ -102,6 +102,11 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 		plans = append(plans, p)
 	}
 	if !o.DryRun {
+		defer func() {
+			if err == nil {
+				farewells(ctx, env, moved(installed(plans)...))
+			}
+		}()
 		lock, lockErr := lockJobs(ctx, env.Dirs)
 		if lockErr != nil {
 			return nil, lockErr
@@ -115,6 +120,7 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 		if err := p.schedule(ctx, env, o.Scheduler, binary); err != nil {
 			return nil, at(p.where, err)
 		}
+		p.Notes = append(p.Notes, probeCopies(ctx, env, p.job)...)
 	}
 	if o.DryRun {
 		return installed(plans), nil
@@ -155,6 +161,27 @@ func at(where string, err error) error {
 
 // newPlan checks what is asked for, and reads nothing of other jobs.
 func newPlan(env Env, n NewJob, anchor time.Time) (*InstalledJob, error) {
+	p, err := wordsPlan(env, n, anchor, (*Options).Resolve)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.job.Options.usable()
+}
+
+// usable checks what a job is about to use here.
+func (o Options) usable() error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if o.Before != "" { // which may mount the source, or write it
+		return nil
+	}
+	return refuseEmpty(o.Source)
+}
+
+// wordsPlan is the part of newPlan that does not look at the source, nor at the
+// destination. resolve completes the options.
+func wordsPlan(env Env, n NewJob, anchor time.Time, resolve func(*Options) error) (*InstalledJob, error) {
 	o, named, where := n.Options, n.Options.Name != "", maps.Clone(n.given)
 	if where == nil {
 		where = o.given()
@@ -164,19 +191,11 @@ func newPlan(env Env, n NewJob, anchor time.Time) (*InstalledJob, error) {
 		return nil, err
 	}
 	inherited, own := o.under(where, shared.options, shared.where)
-	if err := o.Resolve(); err != nil {
+	if err := resolve(&o); err != nil {
 		return nil, err
 	}
 	if err := where.blame(o, o.checkWords()); err != nil {
 		return nil, err
-	}
-	if err := o.Check(); err != nil {
-		return nil, err
-	}
-	if o.Before == "" {
-		if err := refuseEmpty(o.Source); err != nil {
-			return nil, err
-		}
 	}
 	spec, err := parseTime(n.Time, n.Once, anchor)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -137,6 +138,16 @@ func (p *InstalledJob) refuseNamesake(other Job) error {
 			Hint: "give this one another name with --name NAME",
 		}
 	}
+	if p.job.Options.Name == other.Options.Name {
+		for _, dest := range p.job.Options.dests() {
+			if slices.Contains(other.Options.dests(), dest) {
+				return &UsageError{
+					Msg:  fmt.Sprintf("job %s writes archives named %q, or copies of them, to %q already", other.ID, p.job.Options.Name, dest),
+					Hint: "give this one another name with --name NAME",
+				}
+			}
+		}
+	}
 	p.ownLog(other)
 	return nil
 }
@@ -151,8 +162,8 @@ func (p *InstalledJob) ownLog(other Job) {
 
 // samePlace says whether two directories are one, under whatever paths.
 func samePlace(a, b string) bool {
-	if a == b {
-		return true
+	if a == b || isRemote(a) || isRemote(b) {
+		return a == b
 	}
 	x, err := os.Stat(a)
 	if err != nil {

@@ -22,7 +22,7 @@ type Job struct {
 
 	Time      string    // the schedule as it was typed
 	Once      bool      // only its first slot counts
-	Scheduler string    // who starts it: "at", "cron", "systemd", "launchd" or "service"
+	Scheduler string    // who starts it: "at", "cron", "systemd", "launchd", "service" or "external"
 	Installed time.Time // slots are counted from here, in this zone
 
 	StateDir string // where its history and its locks are
@@ -109,7 +109,7 @@ func Jobs(dirs Dirs) (jobs []Job, broken []BrokenJob, err error) {
 			jobs = append(jobs, read[i])
 		}
 	}
-	slices.SortFunc(jobs, func(a, b Job) int {
+	slices.SortStableFunc(jobs, func(a, b Job) int {
 		if c := strings.Compare(a.Options.Name, b.Options.Name); c != 0 {
 			return c
 		}

@@ -47,7 +47,7 @@ func (r *jobRun) inHand(ctx context.Context) bool {
 		if !passed || !slot.After(later(book.Slot, book.Settled)) {
 			return true
 		}
-		if r.pause(ctx, bookPause) != nil {
+		if r.env.pause(ctx, bookPause) != nil {
 			return false
 		}
 	}

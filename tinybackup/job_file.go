@@ -13,7 +13,7 @@ import (
 type jobHead struct {
 	Time      string `long:"time"`
 	Once      bool   `long:"once"`
-	Scheduler string `long:"scheduler" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service"`
+	Scheduler string `long:"scheduler" choice:"at" choice:"cron" choice:"systemd" choice:"launchd" choice:"service" choice:"external"`
 	Installed string `long:"installed"`
 	State     string `long:"state"`
 	Log       string `long:"log"`
@@ -205,7 +205,7 @@ func parseJob(dirs Dirs, path string, text []byte) (job Job, lines iniLines, err
 		paths = append(paths, struct{ key, path string }{"config", o.Config})
 	}
 	for _, p := range paths {
-		if p.path != "" && !filepath.IsAbs(p.path) && !isURL(p.path) {
+		if p.path != "" && !filepath.IsAbs(p.path) && !isURL(p.path) && !isRemote(p.path) {
 			return bad(p.key, "give the whole path, from / on", fmt.Errorf("%q is not absolute", p.path))
 		}
 	}
@@ -213,6 +213,15 @@ func parseJob(dirs Dirs, path string, text []byte) (job Job, lines iniLines, err
 		if !filepath.IsAbs(file) {
 			return Job{}, lines, notAbsolute(where["exclude-from"], file, o.ExcludeFrom)
 		}
+	}
+	if file := o.relativeRecipients(); file != "" {
+		return Job{}, lines, notAbsolute(where["encrypt"], file, o.Encrypt)
+	}
+	if key, file := o.relative(); key != "" {
+		return Job{}, lines, notAbsolute(where[key], file, []string{file})
+	}
+	if err := o.copiesAbsolute(where); err != nil {
+		return Job{}, lines, err
 	}
 	o.fillName()
 	job.StateDir, job.LogFile = jobDefaults(dirs, job.ID, o.Name)

@@ -31,30 +31,36 @@ const firstWarnings = 5
 // record fills in a run's line of the history from its outcome, and writes it.
 func (r *jobRun) record(ctx context.Context, entry *HistoryEntry, report Report, err error) error {
 	entry.End = r.env.Now().In(entry.Start.Location())
-	entry.Archive, entry.Read, entry.Raw = report.Archive, report.Read, report.Raw
-	entry.Written, entry.Reused = report.Written, report.Reused
-	entry.Entries, entry.Removed, entry.Warnings = report.Entries, len(report.Removed), report.WarningCount
-	entry.First = report.Warnings[:min(len(report.Warnings), firstWarnings)]
-	var busy *BusyError
-	switch {
-	case errors.As(err, &busy):
-		entry.Result = ResultSkipped
-	case err != nil:
-		entry.Result = ResultFailed
-	case report.WarningCount > 0:
-		entry.Result = ResultWarnings
-		err = errWarnings
-	default:
-		entry.Result = ResultOK
-	}
-	entry.Exit = exitStatus(ctx, err)
-	if err != nil && !errors.Is(err, errWarnings) {
-		entry.Error = err.Error()
-	}
+	entry.fill(ctx, report, err)
+	entry.Copies = copyStates(report.Copies, r.last.Copies, entry.Start)
 	if err := r.job.History().Append(*entry); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
 	return nil
+}
+
+// fill fills in what became of a run.
+func (e *HistoryEntry) fill(ctx context.Context, report Report, err error) {
+	e.Archive, e.Read, e.Raw = report.Archive, report.Read, report.Raw
+	e.Written, e.Reused = report.Written, report.Reused
+	e.Entries, e.Removed, e.Warnings = report.Entries, len(report.Removed), report.WarningCount
+	e.First = report.Warnings[:min(len(report.Warnings), firstWarnings)]
+	var busy *BusyError
+	switch {
+	case errors.As(err, &busy):
+		e.Result = ResultSkipped
+	case err != nil:
+		e.Result = ResultFailed
+	case report.WarningCount > 0:
+		e.Result = ResultWarnings
+		err = errWarnings
+	default:
+		e.Result = ResultOK
+	}
+	e.Exit = exitStatus(ctx, err)
+	if err != nil && !errors.Is(err, errWarnings) {
+		e.Error = err.Error()
+	}
 }
 
 // comeBack has the job started once more before its next slot, if there will be

@@ -16,6 +16,7 @@ import (
 // RunOnce are the options of a single run of a job.
 type RunOnce struct {
 	Now    bool // back up whether or not a slot is owed: a person asks
+	Retry  bool // try a slot that failed again at once; an error as long as the last one is not served: who starts it goes by that
 	DryRun bool // say what would be done
 	Yes    bool // let rotation remove unusually many archives
 	Verify bool // decode the archive also if the job does not ask for it
@@ -89,6 +90,7 @@ type jobRun struct {
 	herald  *herald
 	wait    time.Duration // look again after that long; 0: when the book says so
 	trouble []string      // warnings that are in no report yet
+	last    HistoryEntry  // of a job with copies: the last run before that stored an archive
 }
 
 // warn tells of what went wrong beside the backup: it counts as a warning of the
@@ -143,14 +145,17 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 			r.book.Settled = turn.Settled
 			r.keep()
 		}
+		if r.over.Retry {
+			turn = r.again(turn)
+		}
 		if turn.Slot.IsZero() {
-			return r.idle(r.nothing(turn)), nil
+			return r.rest(r.nothing(turn), !r.book.FailingSince.IsZero())
 		}
 		if why := r.waits(ctx, turn); why != "" {
 			r.wait = sched.OnTime
 			text := "the run of " + r.day(turn.Slot) + " waits: " + why
 			r.file.Info(text)
-			return r.idle(text), nil
+			return r.rest(text, true)
 		}
 	}
 	if !turn.Slot.IsZero() {
@@ -160,13 +165,23 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 	return r.backup(ctx, turn)
 }
 
+// again has the slot that failed tried now, and not when its next try is due, unless
+// it was given up.
+func (r *jobRun) again(turn sched.Verdict) sched.Verdict {
+	slot, passed := r.spec.Prev(r.start)
+	if turn.Slot.IsZero() && passed && r.book.Tries > 0 && r.book.Slot.Equal(slot) && slot.After(turn.Settled) {
+		turn.Slot, turn.Retry = slot, true
+	}
+	return turn
+}
+
 // waits says why a run does not begin yet, though it is owed.
 func (r *jobRun) waits(ctx context.Context, turn sched.Verdict) string {
 	if r.job.waitsForPower(r.env) {
 		return noPower
 	}
 	if turn.Late || turn.Retry {
-		if err := r.asked(ctx, r.away); err != nil {
+		if err := r.asked(ctx, func(b slotBook) error { return r.away(ctx, b) }); err != nil {
 			return err.Error()
 		}
 	}
@@ -191,11 +206,27 @@ func (r *jobRun) asked(ctx context.Context, ask func(slotBook) error) error {
 }
 
 // away is an error if the destination is not there, or not the one it was.
-func (r *jobRun) away(book slotBook) error {
-	if info, err := os.Stat(r.job.Options.Dest); err != nil || !info.IsDir() {
-		return fmt.Errorf("destination %q is not there", r.job.Options.Dest)
+func (r *jobRun) away(ctx context.Context, book slotBook) error {
+	dest := r.job.Options.Dest
+	if isRemote(dest) {
+		if _, err := hasSide(ctx, r.env, r.job.Options); err != nil {
+			return fmt.Errorf("destination %q cannot be asked: %w", dest, err)
+		}
+	} else if info, err := os.Stat(dest); err != nil || !info.IsDir() {
+		return fmt.Errorf("destination %q is not there", dest)
 	}
-	return r.job.destGone(book)
+	return r.job.destGone(ctx, r.env, book)
+}
+
+// rest is the outcome of a run that does nothing, though a slot may be open. Who goes
+// by the exit status, and starts the job again for it, would take that for a success.
+func (r *jobRun) rest(why string, open bool) (Report, error) {
+	report := r.idle(why)
+	if r.over.Retry && open {
+		report.Told = true
+		return report, errors.New(why)
+	}
+	return report, nil
 }
 
 // idle is the report of a run that does nothing, and why.
@@ -291,16 +322,20 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 	o := r.over.options(r.job.Options)
 	entry := HistoryEntry{Start: r.start, Slot: turn.Slot}
 	r.file.Info("run started", "id", r.job.ID, "source", o.Source, "dest", o.Dest, "retry", turn.Retry, "late", turn.Late)
+	_, r.last = r.before(len(o.CopyTo) > 0)
 	report, err := Report{}, r.sleepIn(ctx, turn)
 	r.herald.begins()
 	if err == nil && !r.over.Now {
-		err = r.asked(ctx, r.job.destGone)
+		err = r.asked(ctx, func(b slotBook) error { return r.job.destGone(ctx, r.env, b) })
 	}
 	if err == nil {
 		env, done := r.job.noteProgress(r.herald.watch(r.env))
 		defer done()
 		// Rotation counts the days of the job's zone, whoever started this.
 		env.Now = func() time.Time { return r.env.Now().In(r.job.Installed.Location()) }
+		env.stateDir = r.job.StateDir
+		env.copied, env.asked = newestCopies(r.last.Copies), r.over.Now
+		env.promise = &promise{job: r.job, spec: r.spec, slot: turn.Slot}
 		run := Run
 		if env.backup != nil {
 			run = env.backup
@@ -339,20 +374,5 @@ func (r *jobRun) sleepIn(ctx context.Context, turn sched.Verdict) error {
 	if d <= 0 {
 		return nil
 	}
-	return r.pause(ctx, d)
-}
-
-// pause waits. An error is why it was ended before.
-func (r *jobRun) pause(ctx context.Context, d time.Duration) error {
-	if r.env.sleep != nil {
-		return r.env.sleep(ctx, d)
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return r.env.pause(ctx, d)
 }

@@ -184,7 +184,7 @@ name = notes
 		"bad installed":          {strings.Replace(good, "2026-11-21T09", "yesterday", 1), `:4: installed: `, ""},
 		"unknown zone":           {strings.Replace(good, "+01:00 Europe/Berlin", "+03:17 Europe/Atlantis", 1), `:4: installed: this machine does not know the time zone "Europe/Atlantis"`, ""},
 		"bad name":               {strings.Replace(good, "= notes", "= a/b", 1), `:8: name "a/b"`, ""},
-		"remote destination":     {strings.Replace(good, "/dst", "s3://b", 1), `:7: destination "s3://b"`, ""},
+		"remote destination":     {strings.Replace(good, "/dst", "ftp://b", 1), `:7: destination "ftp://b"`, ""},
 		"bad block size":         {good + "keep = 3\nblock-size = 5KiB\n", `:10: block size 5.0 KiB is not between`, "leave --block-size out"},
 		"bad pair":               {good + "catch-up = none\nverify = true\ngrace = 2h\n", `:9: --grace is for runs that are made up for`, ""},
 		"bad item of a list":     {good + "exclude = a\nexclude =\nexclude = b\n", `:10: an --exclude pattern is empty`, ""},

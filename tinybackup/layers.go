@@ -33,10 +33,10 @@ func (l iniLines) in(path, section string) origins {
 func (o *Options) fields() (keys []string, byKey map[string]reflect.Value) {
 	v := reflect.ValueOf(o).Elem()
 	byKey = make(map[string]reflect.Value)
-	for i := range v.NumField() {
-		if key := iniKey(v.Type().Field(i).Tag); key != "" {
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if key := iniKey(f.Tag); key != "" {
 			keys = append(keys, key)
-			byKey[key] = v.Field(i)
+			byKey[key] = v.FieldByIndex(f.Index)
 		}
 	}
 	return keys, byKey
@@ -44,10 +44,9 @@ func (o *Options) fields() (keys []string, byKey map[string]reflect.Value) {
 
 // isSecret says whether the value of a key may be seen by its owner alone.
 func isSecret(key string) bool {
-	t := reflect.TypeFor[Options]()
-	for i := range t.NumField() {
-		if tag := t.Field(i).Tag; iniKey(tag) == key {
-			return tag.Get("secret") != ""
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Options]()) {
+		if iniKey(f.Tag) == key {
+			return f.Tag.Get("secret") != ""
 		}
 	}
 	return false
@@ -212,6 +211,15 @@ func readSharedFile(path string) (sharedFile, error) {
 		if !filepath.IsAbs(file) {
 			return sharedFile{}, notAbsolute(s.where["exclude-from"], file, s.options.ExcludeFrom)
 		}
+	}
+	if file := s.options.relativeRecipients(); file != "" {
+		return sharedFile{}, notAbsolute(s.where["encrypt"], file, s.options.Encrypt)
+	}
+	if key, file := s.options.relative(); key != "" {
+		return sharedFile{}, notAbsolute(s.where[key], file, []string{file})
+	}
+	if err := s.options.copiesAbsolute(s.where); err != nil {
+		return sharedFile{}, err
 	}
 	secret := func(key string) bool { return len(s.where[key]) > 0 && isSecret(key) }
 	keys, _ := s.options.fields()

@@ -366,7 +366,7 @@ func TestEveryOptionIsAKey(t *testing.T) {
 	samples := map[string]string{
 		"stall-timeout": "90m", "timeout": "6h", "ionice": "idle", "bwlimit": "10MiB", "on-battery": "wait",
 		"catch-up": "none", "compress": "xz:3", "block-size": "1MiB", "keep-within": "30d", "config": "none", "name": "x", "snapshot": "lvm",
-		"notify": "ntfy://ntfy.sh/x", "notify-on": "start", "ping": "https://hc-ping.com/x"}
+		"notify": "ntfy://ntfy.sh/x", "notify-on": "start", "ping": "https://hc-ping.com/x", "s3-keys": "AKIA:secret", "copy-to": "/x y keep=2"}
 	keys, zero := new(Options).fields()
 	if len(keys) < 20 {
 		t.Fatalf("found %q", keys)

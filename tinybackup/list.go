@@ -2,6 +2,7 @@ package tinybackup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 type ListOptions struct {
 	Dest string
 	Name string // only archives called so; empty: all
+	Access
 	// Policy is what rotation would go by. Zero: the one that each newest archive
 	// was made with.
 	Policy rotate.Policy
@@ -29,16 +31,17 @@ type Listing struct {
 
 // List shows the archives of a destination, and what rotation would do with each
 // of them now.
-func List(ctx context.Context, env Env, o ListOptions) (Listing, error) {
+func List(ctx context.Context, env Env, o ListOptions) (_ Listing, err error) {
 	dest, err := resolvePath(o.Dest)
 	if err != nil {
 		return Listing{}, err
 	}
 	l := Listing{Dest: dest, Archives: []Verdict{}, Refused: map[string]string{}}
-	st, err := openStore(dest)
+	st, err := openStore(ctx, env, dest, o.Access)
 	if err != nil {
 		return l, err
 	}
+	defer func() { err = errors.Join(err, st.Close()) }()
 	all, err := listStored(ctx, st, o.Name)
 	if err != nil {
 		return l, err
@@ -61,7 +64,7 @@ func List(ctx context.Context, env Env, o ListOptions) (Listing, error) {
 		if n < 0 {
 			n = len(all)
 		}
-		d := rotate.Plan(items(all[:n]), listPolicy(o, all[:n]), rotate.PlanOptions{Zone: env.Now().Location(), Now: env.Now()})
+		d := rotate.Plan(items(all[:n]), listPolicy(env, o, dest, all[:n]), rotate.PlanOptions{Zone: env.Now().Location(), Now: env.Now()})
 		if d.Refused != "" {
 			l.Refused[series] = d.Refused
 		}
@@ -71,11 +74,14 @@ func List(ctx context.Context, env Env, o ListOptions) (Listing, error) {
 	return l, nil
 }
 
-// listPolicy is the policy that rotation of these archives goes by: none, if
+// listPolicy is the policy that rotation of these archives in dest goes by: none, if
 // that is not known.
-func listPolicy(o ListOptions, all []stored) rotate.Policy {
+func listPolicy(env Env, o ListOptions, dest string, all []stored) rotate.Policy {
 	if !o.Policy.IsZero() {
 		return o.Policy
+	}
+	if p := env.copyPolicy(dest, all[0].name.Series); !p.IsZero() {
+		return p
 	}
 	if m := newestKnown(all); m != nil {
 		if p, err := rotate.ParsePolicy(m.Policy); err == nil {
@@ -88,7 +94,14 @@ func listPolicy(o ListOptions, all []stored) rotate.Policy {
 // noArchives says that there are none, and what there is instead.
 func noArchives(dest, name string) error {
 	if name == "" {
-		return &HintError{Err: fmt.Errorf("destination %q holds no archives", dest), Hint: "tinybackup run SOURCE " + shellQuote(dest) + " makes one"}
+		return &HintError{Err: &emptyDestError{dest}, Hint: "tinybackup run SOURCE " + shellQuote(dest) + " makes one"}
 	}
 	return &HintError{Err: fmt.Errorf("destination %q holds no archives called %q", dest, name), Hint: "tinybackup list " + shellQuote(dest) + " shows those it holds"}
+}
+
+// An emptyDestError says that a destination holds no archive at all.
+type emptyDestError struct{ dest string }
+
+func (e *emptyDestError) Error() string {
+	return fmt.Sprintf("destination %q holds no archives", e.dest)
 }

@@ -23,15 +23,13 @@ type FileEntry struct {
 	Link    string    `json:"link,omitempty"` // where a link points
 }
 
-// ListFiles calls visit for each entry of an archive, in its order. From is an
-// archive, or a destination: then it is the newest one called name that is not
-// younger than at.
-func ListFiles(ctx context.Context, env Env, from, name string, at time.Time, visit func(FileEntry) error) (err error) {
-	a, err := openArchive(ctx, env, from, name, at)
+// ListFiles calls visit for each entry of an archive, in its order.
+func ListFiles(ctx context.Context, env Env, c Choice, visit func(FileEntry) error) (err error) {
+	a, err := openArchive(ctx, env, c)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.src.Close()) }()
+	defer func() { err = errors.Join(err, a.Close()) }()
 	if a.kind != archive.KindDir {
 		return visit(a.onlyFile())
 	}

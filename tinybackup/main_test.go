@@ -51,6 +51,7 @@ func fake(program func()) func() {
 func scriptTinybackup() {
 	env := NewEnv()
 	env.Now = scriptNow
+	env.host = os.Getenv("TB_HOST")
 	env.Zone = zoneNamed(os.Getenv("TB_ZONE"))
 	env.machineZone = zoneNamed(os.Getenv("TB_MACHINE_ZONE"))
 	env.crontabLock = spool("crontab.lock")

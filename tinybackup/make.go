@@ -2,8 +2,6 @@ package tinybackup
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,39 +16,27 @@ import (
 	"tinybackup/internal/store"
 )
 
-// rereadEvery is how often, without being asked to, a run reads everything anew
-// and decodes every frame that it made to compare it.
-const rereadEvery = 30
-
 // makeArchive makes the archive, reads it back, and gives it its name. What did
 // not change is copied from the previous archive; if that proves to be damaged,
 // everything is read.
 func (r *run) makeArchive(ctx context.Context) error {
+	r.unit = r.store.ShareUnit(ctx)
 	previous, name := r.previous(ctx)
 	if previous != nil {
 		err := r.write(ctx, previous, name)
 		err = errors.Join(err, previous.Close())
-		if !errors.Is(err, archive.ErrPrevious) {
+		// What was warned of will be, when it is read once more.
+		switch {
+		case errors.Is(err, archive.ErrChanged):
+			r.warn.again()
+		case errors.Is(err, archive.ErrPrevious):
+			r.warn.again()
+			r.warn.addf("%s is not used: %v", name, err)
+		default:
 			return err
 		}
-		r.warn.again() // what was warned of will be, when it is read once more
-		r.warn.addf("%s is not used: %v", name, err)
 	}
 	return r.write(ctx, nil, "")
-}
-
-// previous opens the newest archive that frames can be copied from; nil if there
-// is none, or if everything is to be read.
-func (r *run) previous(ctx context.Context) (store.Reader, string) {
-	if r.last == nil || r.Reread || r.serial()%rereadEvery == 0 || r.last.Source != r.Source {
-		return nil, ""
-	}
-	src, err := r.store.Open(ctx, r.last.Archive)
-	if err != nil {
-		r.Log.Info("the previous archive is not used: " + err.Error())
-		return nil, ""
-	}
-	return src, r.last.Archive
 }
 
 // write makes the archive, with the frames of previous where they serve.
@@ -72,14 +58,24 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	}()
 
 	opt := archive.Options{
-		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.store.ShareUnit(ctx),
+		Codec: r.Compress.Codec, Level: r.Compress.Level, FrameSize: r.frameSize(), Align: r.align(),
 		Top: topName(r.Source), Decode: r.Verify || r.serial()%rereadEvery == 0, Map: r.Bmap,
+		ByContent: r.reread(), Unread: r.copies() && r.readers == nil,
 		Warn: r.warn.add, Progress: r.teller(phaseReading, r.total()),
 	}
 	if previous != nil {
-		opt.Previous = &archive.Previous{Manifest: r.last, Archive: previous}
+		opt.Previous = &archive.Previous{Manifest: r.known}
+		if r.readers == nil {
+			opt.Previous.Archive = previous
+		} else {
+			r.warn.hold()
+		}
 	}
-	res, err := archive.Write(ctx, p, r.source, opt)
+	out, sealed := r.sealing(p)
+	res, err := archive.Write(ctx, out, r.source, opt)
+	if !errors.Is(err, archive.ErrChanged) {
+		r.warn.release()
+	}
 	err = r.checkView(ctx, err) // a snapshot that was full explains what else went wrong
 	var gone *source.GoneError
 	if errors.As(err, &gone) {
@@ -96,8 +92,12 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 	if err := r.checkEmpty(); err != nil {
 		return err
 	}
+	if err := r.conceal(sealed, res.Unchanged); err != nil {
+		return err
+	}
 	linked := false
 	if res.Unchanged {
+		r.inheritSum(ctx, from)
 		if err := r.checkPrevious(ctx, from); err != nil {
 			return err
 		}
@@ -110,62 +110,21 @@ func (r *run) write(ctx context.Context, previous store.Reader, from string) (er
 			return err
 		}
 	}
+	if err := r.checkStored(ctx); err != nil {
+		return err
+	}
 	m := r.manifest
 	r.report.Archive, r.report.SHA256 = m.Archive, m.SHA256
 	r.pulse.hasStored(r.report)
+	r.remember()
 	// From here on the archive is stored, and what goes wrong is a warning.
-	if err := r.store.SetSums(context.WithoutCancel(ctx), map[string]string{m.Archive: m.SHA256}, nil); err != nil {
-		r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
+	if m.SHA256 != "" { // else verify will know it
+		if err := r.store.SetSums(context.WithoutCancel(ctx), map[string]string{m.Archive: m.SHA256}, nil); err != nil {
+			r.warn.addf("SHA256SUMS lacks the new archive until the next run: %v", err)
+		}
 	}
 	r.Log.Info("archive stored", "archive", m.Archive, "size", m.Size, "sha256", m.SHA256, "read", res.Read, "reused", res.Reused)
 	return nil
-}
-
-// checkPrevious reads the archive that the new one is to be another name of back
-// from the disk, if rotation is to remove archives that are other files: they may
-// be the last good ones.
-func (r *run) checkPrevious(ctx context.Context, from string) (err error) {
-	file := uint64(0)
-	after := append([]stored{}, r.before...)
-	for _, a := range r.before {
-		if a.Name == from {
-			file = a.File
-			a.Name, a.name = r.manifest.Archive, r.newName()
-			after = append(after, a)
-		}
-	}
-	others := false
-	for _, it := range decide(after, r.Options, r.Now()).Remove() {
-		i := slices.IndexFunc(r.before, func(a stored) bool { return a.name == it.Name })
-		others = others || file == 0 || i < 0 || r.before[i].File != file
-	}
-	if !others {
-		return nil
-	}
-	back, err := r.store.ReadBack(ctx, from)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, back.Close()) }()
-	if err := r.compare(ctx, back); err != nil {
-		return fmt.Errorf("%w: %w", archive.ErrPrevious, err)
-	}
-	return nil
-}
-
-// link makes the new archive another name of the previous one, as nothing has
-// changed. Where the destination has no such thing, it copies the bytes into p
-// and returns false.
-func (r *run) link(ctx context.Context, p store.Pending, previous store.Reader, from string) (bool, error) {
-	err := r.withManifest(ctx, func() error { return r.store.Link(ctx, from, r.manifest.Archive) })
-	if !errors.Is(err, errors.ErrUnsupported) {
-		return true, err
-	}
-	if shared, err := p.CopyRange(previous, 0, r.manifest.Size); err != nil || shared {
-		return false, err
-	}
-	_, err = io.Copy(p, &watched{ctx: ctx, r: io.NewSectionReader(previous, 0, r.manifest.Size), told: func(int64) { r.pulse.beat() }})
-	return false, err
 }
 
 // publish reads the archive back and gives it its name.
@@ -181,7 +140,7 @@ func (r *run) publish(ctx context.Context, p store.Pending) error {
 // a map without an archive is taken away again, here or by the next run.
 func (r *run) withManifest(ctx context.Context, commit func() error) error {
 	r.pulse.begin("giving the archive its name in " + r.Dest)
-	side, err := r.manifest.Encode()
+	side, err := r.encodeManifest()
 	if err != nil {
 		return err
 	}
@@ -195,7 +154,7 @@ func (r *run) withManifest(ctx context.Context, commit func() error) error {
 	}
 	if err != nil {
 		ctx := context.WithoutCancel(ctx)
-		return errors.Join(err, ignoreMissing(r.store.RemoveSide(ctx, name)), r.removeMap(ctx))
+		return errors.Join(err, ignoreKept(r.store.RemoveSide(ctx, name)), r.removeMap(ctx))
 	}
 	return nil
 }
@@ -213,7 +172,7 @@ func (r *run) serial() int64 {
 // a little, or runs follow each other within a second. Archives farther in the
 // future are another clock's; with them, rotation removes nothing.
 func (r *run) newName() rotate.Name {
-	n := rotate.Name{Series: r.Name, Time: r.Now().UTC().Truncate(time.Second), Kind: rotate.Kind(r.source.Kind), Codec: r.Compress.Codec}
+	n := rotate.Name{Series: r.Name, Time: r.Now().UTC().Truncate(time.Second), Kind: rotate.Kind(r.source.Kind), Codec: r.Compress.Codec, Sealed: r.readers != nil}
 	for _, a := range slices.Backward(r.before) { // the oldest first
 		if ahead := a.name.Time.Sub(r.Now()); !n.Time.After(a.name.Time) && ahead <= rotate.Ahead {
 			n.Time = a.name.Time.Add(time.Second)
@@ -240,7 +199,7 @@ func (r *run) describe(res *archive.Result, name rotate.Name) {
 		m.Snapshot = r.report.Snapshot.String()
 	}
 	r.warn.into(&r.report)
-	m.Incomplete, m.Warnings = r.report.Incomplete, r.report.Warnings
+	m.Incomplete, m.Warnings, m.WarningCount = r.report.Incomplete, r.report.Warnings, int64(r.report.WarningCount)
 	r.manifest = m
 	r.report.Raw, r.report.Read, r.report.Entries = m.Raw, res.Read, m.Entries
 	r.report.Written, r.report.Reused = m.Size, res.Reused
@@ -249,7 +208,7 @@ func (r *run) describe(res *archive.Result, name rotate.Name) {
 // checkEmpty refuses to archive nothing where there was something: as a rule it
 // is a disk that is not mounted.
 func (r *run) checkEmpty() error {
-	if r.Yes || !isEmpty(r.manifest) || r.last != nil && isEmpty(r.last) {
+	if r.Yes || !r.manifest.Empty() || r.last != nil && r.last.Empty() {
 		return nil
 	}
 	return r.emptyError()
@@ -258,50 +217,17 @@ func (r *run) checkEmpty() error {
 func (r *run) emptyError() error {
 	err := fmt.Errorf("source %q is empty", r.Source)
 	if r.last != nil {
-		err = fmt.Errorf("%w, and was not in the last backup (%d entries, %s)", err, r.last.Entries, Size(r.last.Raw))
+		err = fmt.Errorf("%w, and was not in the last backup%s", err, howMuch(r.last))
 	}
 	return &HintError{Err: err, Hint: "if its disk is not mounted, mount it; if it is meant to be empty, run once with --yes"}
 }
 
-// isEmpty says whether an archive holds nothing but the source's own name.
-func isEmpty(m *archive.Manifest) bool {
-	if m.Kind == archive.KindDir {
-		return m.Entries <= 1
+// howMuch is how much an archive holds, in brackets; nothing, if that is a secret.
+func howMuch(m *archive.Manifest) string {
+	if m.Sealed != nil {
+		return ""
 	}
-	return m.Raw == 0
-}
-
-// readBack reads the archive past the cache, and compares it with what was
-// written.
-func (r *run) readBack(ctx context.Context, p store.Pending) (err error) {
-	back, err := p.Settle()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, back.Close()) }()
-	return r.compare(ctx, back)
-}
-
-// compare reads back to its end, and compares it with what the manifest says of
-// the archive.
-func (r *run) compare(ctx context.Context, back io.Reader) error {
-	r.pulse.begin("reading back from " + r.Dest)
-	sum := sha256.New()
-	tell := r.teller("checking", r.manifest.Size)
-	n, err := io.Copy(sum, &watched{ctx: ctx, r: back, told: func(n int64) {
-		r.writing.Wait(int(n))
-		tell(n)
-	}})
-	if err != nil {
-		return fmt.Errorf("read back %q: %w", r.manifest.Archive, err)
-	}
-	if n != r.manifest.Size || hex.EncodeToString(sum.Sum(nil)) != r.manifest.SHA256 {
-		return &HintError{
-			Err:  fmt.Errorf("read back %q: the destination does not hold what was written", r.manifest.Archive),
-			Hint: "the disk, its cable or the memory may be bad: try another destination",
-		}
-	}
-	return nil
+	return fmt.Sprintf(" (%s, %s)", plural(m.Entries, "entry", "entries"), Size(m.Raw))
 }
 
 // A watchedPending keeps to a rate, and tells a pulse when the destination is at it:
@@ -332,20 +258,4 @@ func (w *watchedPending) Settle() (io.ReadCloser, error) {
 func (w *watchedPending) Close() error {
 	w.pulse.beat()
 	return w.Pending.Close()
-}
-
-// watched is a reader that stops with its context, and tells of its progress.
-type watched struct {
-	ctx  context.Context
-	r    io.Reader
-	told func(int64)
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, context.Cause(w.ctx)
-	}
-	n, err := w.r.Read(p)
-	w.told(int64(n))
-	return n, err
 }

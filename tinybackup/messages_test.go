@@ -85,7 +85,7 @@ func (h *heard) titles() string {
 	calls := h.web.Calls()
 	for _, c := range calls[h.gotCalls:] {
 		title := c.JSON("title")
-		all = append(all, strings.TrimSuffix(title, ": notes on "+hostName()))
+		all = append(all, strings.TrimSuffix(title, ": notes on "+Env{}.hostName()))
 	}
 	h.gotCalls = len(calls)
 	return strings.Join(all, ", ")

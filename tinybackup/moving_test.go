@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tinybackup/internal/archive"
+	"tinybackup/internal/store"
 )
 
 // secret is in files that are outside of the source, and must not get into an archive.
@@ -144,7 +145,7 @@ func TestMovingSource(t *testing.T) {
 // decoded is what an archive holds.
 func decoded(t *testing.T, path string) []byte {
 	t.Helper()
-	st, err := openStore(filepath.Dir(path))
+	st, err := store.OpenLocal(filepath.Dir(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,10 +75,17 @@ func (t storyteller) failed(what string, err error, report Report, next string, 
 	return notify.Message{Title: t.title(what), Text: s.b.String()}
 }
 
-// stored tells of a backup: how large, how long, what was kept, and what it warns of.
-func (t storyteller) stored(what string, report Report) notify.Message {
+// stored tells of a backup, after more to say of it: how large, how long, what was kept,
+// its copies, and what it warns of.
+func (t storyteller) stored(what string, report Report, more ...string) notify.Message {
 	s := &story{}
+	for _, text := range more {
+		s.say("", text)
+	}
 	s.say("", report.summary())
+	for _, c := range report.Copies {
+		s.say("", c.String())
+	}
 	if report.WarningCount > 0 {
 		s.say("", plural(int64(report.WarningCount), "warning", "warnings")+":")
 		for _, w := range report.Warnings[:min(len(report.Warnings), firstWarnings)] {
@@ -135,20 +142,25 @@ const (
 	titleSkipped   = "Backup skipped"
 	titleWarnings  = "Backup with warnings"
 	titleRecovered = "Backups succeed again"
+	titleCopies    = "Copies are made again"
 	titleStored    = "Backup stored"
 	titleStarted   = "Backup begins"
 	titleUnable    = "Backup cannot run"
 	titleAble      = "Backup can run again"
 )
 
-// newsOf is what there is to tell of a run that has ended; before are the first
-// warnings of the last run that stored something, and which were told then.
+// newsOf is what there is to tell of a run that has ended; before is the last run that
+// stored something, whose warnings were told then.
 //   - A failure is told when it begins and when it goes on, as the history has it.
 //   - Warnings are told when they are others than those of the run before: a file
 //     that cannot be read every night is told of once.
-//   - A recovery says all that a success would.
-func (t storyteller) newsOf(report Report, err error, before []string, next, tail string) []news {
+//   - A recovery says all that a success would; copies that are made again are one.
+func (t storyteller) newsOf(report Report, err error, before HistoryEntry, next, tail string) []news {
 	var busy *BusyError
+	var again []news
+	if dests := recovered(report.Copies, before.Copies); err == nil && len(dests) > 0 {
+		again = []news{{EventRecovery | EventSuccess, t.stored(titleCopies, report, copiesAgain(dests))}}
+	}
 	switch {
 	case isNotNow(err):
 		return nil
@@ -162,8 +174,10 @@ func (t storyteller) newsOf(report Report, err error, before []string, next, tai
 		return nil
 	case report.Change == ChangeRecovered:
 		return []news{{EventRecovery | EventSuccess, t.stored(titleRecovered, report)}}
-	case report.WarningCount > 0 && !sameWarnings(report, before):
-		return []news{{EventWarning | EventSuccess, t.stored(titleWarnings, report)}}
+	case report.WarningCount > 0 && !sameWarnings(report, before.First):
+		return append(again, news{EventWarning | EventSuccess, t.stored(titleWarnings, report)})
+	case again != nil:
+		return again
 	}
 	return []news{{EventSuccess, t.stored(titleStored, report)}}
 }

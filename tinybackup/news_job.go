@@ -12,7 +12,7 @@ func (r *jobRun) news(report Report, err error) []news {
 	if r.herald == nil {
 		return nil
 	}
-	last, stored := r.before(err == nil && report.WarningCount > 0)
+	last, stored := r.before(err == nil && (report.WarningCount > 0 || len(report.Copies) > 0))
 	if errors.As(err, new(*BusyError)) && last.Result == ResultSkipped {
 		return nil // one that takes long is told of once
 	}
@@ -23,7 +23,7 @@ func (r *jobRun) news(report Report, err error) []news {
 	if r.book.Tries > 0 {
 		next = day(r.job.owed(r.spec, r.book, r.env.Now()).Next)
 	}
-	return r.herald.tale.newsOf(report, err, stored.First, next, r.herald.tail.String())
+	return r.herald.tale.newsOf(report, err, stored, next, r.herald.tail.String())
 }
 
 // before are the last entry of the history and, if it matters, the last one whose

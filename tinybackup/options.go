@@ -26,7 +26,8 @@ const DefaultBlockSize Size = 4 << 20
 type Options struct {
 	// Source is the file, directory or block device to back up: absolute after Resolve.
 	Source string `ini-name:"source" own:"yes"`
-	// Dest is the directory that archives go to: absolute after Resolve.
+	// Dest is where archives go: a directory, absolute after Resolve; or a place on
+	// another machine, such as s3://BUCKET/PREFIX or sftp://HOST/PATH.
 	Dest string `ini-name:"dest" own:"yes"`
 
 	// Name is what the archives of this backup begin with. Empty: the base name
@@ -46,8 +47,15 @@ type Options struct {
 	// KeepWithin keeps all that is younger than this, counted from the newest.
 	KeepWithin rotate.Span `long:"keep-within" value-name:"SPAN" description:"keep all archives younger than SPAN, such as 30d or 2y6m"`
 
+	// CopyTo are further destinations, which get the archives from Dest.
+	CopyTo []Copy `long:"copy-to" value-name:"DEST" description:"also copy the archives to DEST; 'DEST keep=N ...' for another policy there; may be repeated"`
+
 	// Compress is the codec and its level. Zero: zstd at its default level.
 	Compress Compression `long:"compress" value-name:"CODEC[:LEVEL]" description:"zstd, xz, gzip or none (default: zstd)"`
+
+	// Encrypt are those who can read the archives: public keys of age or ssh, or files
+	// with such in lines, which each run reads. Empty: the archives are not encrypted.
+	Encrypt []string `long:"encrypt" value-name:"RECIPIENT|FILE" description:"encrypt to this public key of age or ssh, or to those in FILE; may be repeated"`
 
 	// Exclude are patterns of paths that are left out, ExcludeFrom files with one
 	// such pattern per line.
@@ -131,6 +139,8 @@ type Options struct {
 	// Ping is the URL of a dead-man's switch, in the protocol of healthchecks.io.
 	Ping ServiceURL `long:"ping" secret:"yes" value-name:"URL" description:"ping a check, as of healthchecks.io, when a backup begins and ends"`
 
+	Access
+
 	// Config is a file with options for many backups, which count where these here
 	// say nothing. Empty: tinybackup.ini beside the directory of the jobs, if there
 	// is one; "none": none. Jobs and the command line heed it, Run does not.
@@ -164,6 +174,15 @@ func (o *Options) Resolve() error {
 		if o.ExcludeFrom[i], err = resolvePath(name); err != nil {
 			return err
 		}
+	}
+	if err := o.resolveRecipients(); err != nil {
+		return err
+	}
+	if err := o.Access.resolve(); err != nil {
+		return err
+	}
+	if err := o.resolveCopies(); err != nil {
+		return err
 	}
 	o.fillDefaults()
 	return nil
@@ -218,9 +237,13 @@ func resolveSource(path string) (string, error) {
 }
 
 // resolvePath makes a path absolute and resolves the symbolic links in the part
-// of it that exists. Empty paths and URLs stay as they are, for Check to refuse.
+// of it that exists. Places on other machines and empty paths stay as they are, but for
+// slashes at their end; what is wrong with them Check says.
 func resolvePath(path string) (string, error) {
-	if path == "" || isURL(path) {
+	switch {
+	case path != "" && isRemote(path):
+		return trimRemote(path), nil
+	case path == "", isURL(path):
 		return path, nil
 	}
 	path, err := filepath.Abs(path)

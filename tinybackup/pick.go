@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"tinybackup/internal/store"
@@ -17,17 +17,28 @@ import (
 // picked is an archive to read, and the destination it is in.
 type picked struct {
 	stored
-	store   *store.Local
+	store   store.Store
 	foreign bool // its name is none of ours: somebody else made it, or renamed it
 }
 
-// pick finds the archive that from and the rest ask for. from is an archive's
-// file, or a destination: then it is the newest one called name that is not
-// younger than at. Empty and zero leave that open.
-func pick(ctx context.Context, env Env, from, name string, at time.Time) (picked, error) {
-	path, err := resolvePath(from)
+// A Choice says which archive is meant.
+type Choice struct {
+	From string    // an archive, or a destination
+	Name string    // of a destination: of those called so; empty: it has no others
+	At   time.Time // of a destination: the newest that is not younger; zero: the newest
+	// Identity are the files with the secret keys that read it, if it is encrypted.
+	Identity []string
+	Access
+}
+
+// pick finds the archive that is meant. The caller closes its store.
+func pick(ctx context.Context, env Env, c Choice) (picked, error) {
+	path, err := resolvePath(c.From)
 	if err != nil {
 		return picked{}, err
+	}
+	if isRemote(path) {
+		return pickRemote(ctx, env, path, c)
 	}
 	info, err := os.Stat(path)
 	switch {
@@ -36,47 +47,96 @@ func pick(ctx context.Context, env Env, from, name string, at time.Time) (picked
 	case err != nil:
 		return picked{}, err
 	case info.IsDir():
-		return pickNewest(ctx, env, path, name, at)
+		return pickNewest(ctx, env, path, c)
 	case !info.Mode().IsRegular():
 		return picked{}, &UsageError{Msg: fmt.Sprintf("%q is a %s", path, kindOf(info.Mode())), Hint: "give an archive, or the directory that it is in"}
 	}
-	if !at.IsZero() || name != "" {
-		return picked{}, &UsageError{Msg: fmt.Sprintf("%q is one archive: --at and --name choose among those of a destination", path), Hint: "give " + shellQuote(filepath.Dir(path)) + " instead"}
-	}
-	return pickFile(ctx, path)
+	return pickFile(ctx, env, path, c)
 }
 
-// pickFile takes one archive by its path.
-func pickFile(ctx context.Context, path string) (picked, error) {
-	st, err := openStore(filepath.Dir(path))
+// pickRemote is pick on another machine, where what is called like an archive of ours
+// is one, and all else is a destination; unless it holds nothing, and is an archive that
+// somebody else made.
+func pickRemote(ctx context.Context, env Env, at string, c Choice) (picked, error) {
+	if namesArchive(at) {
+		return pickFile(ctx, env, at, c)
+	}
+	p, err := pickNewest(ctx, env, at, c)
+	if !holdsNothing(err) || !isFile(ctx, env, at, c.Access) {
+		return p, err
+	}
+	return pickFile(ctx, env, at, c)
+}
+
+// holdsNothing says whether an error is that a destination has no archive, or is none.
+func holdsNothing(err error) bool {
+	return errors.As(err, new(*emptyDestError)) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// isFile says whether a place on another machine is a single file.
+func isFile(ctx context.Context, env Env, at string, access Access) bool {
+	dest, name := splitDest(at)
+	if name == "" {
+		return false
+	}
+	st, err := openStore(ctx, env, dest, access)
+	if err != nil {
+		return false
+	}
+	defer st.Close()
+	src, err := st.Open(ctx, name)
+	if err != nil {
+		return false
+	}
+	src.Close()
+	return true
+}
+
+// pickFile takes one archive by where it is.
+func pickFile(ctx context.Context, env Env, at string, c Choice) (_ picked, err error) {
+	dest, name := splitDest(at)
+	if !c.At.IsZero() || c.Name != "" {
+		return picked{}, &UsageError{Msg: fmt.Sprintf("%q is one archive: --at and --name choose among those of a destination", at), Hint: "give " + shellQuote(dest) + " instead"}
+	}
+	st, err := openStore(ctx, env, dest, c.Access)
 	if err != nil {
 		return picked{}, err
 	}
-	all, err := listStored(ctx, st, "")
+	defer func() { closeAfter(&err, st) }()
+	objects, err := st.List(ctx)
 	if err != nil {
 		return picked{}, err
 	}
-	base := filepath.Base(path)
-	for _, a := range all {
-		if a.Name == base {
-			return picked{stored: a, store: st}, nil
+	for _, a := range storedOf(objects, "") {
+		if a.Name == name {
+			err := a.complete(ctx, st)
+			return picked{stored: a, store: st}, err
 		}
 	}
-	return picked{stored: stored{Object: store.Object{Name: base}}, store: st, foreign: true}, nil
+	return picked{stored: stored{Object: store.Object{Name: name}}, store: st, foreign: true}, nil
+}
+
+// closeAfter closes a store after an error, which stays the error.
+func closeAfter(err *error, st store.Store) {
+	if *err != nil {
+		st.Close()
+	}
 }
 
 // pickNewest takes the newest archive of a destination that is asked for.
-func pickNewest(ctx context.Context, env Env, dest, name string, at time.Time) (picked, error) {
-	st, err := openStore(dest)
+func pickNewest(ctx context.Context, env Env, dest string, c Choice) (_ picked, err error) {
+	st, err := openStore(ctx, env, dest, c.Access)
 	if err != nil {
 		return picked{}, err
 	}
-	all, err := listStored(ctx, st, name)
+	defer func() { closeAfter(&err, st) }()
+	objects, err := st.List(ctx)
 	if err != nil {
 		return picked{}, err
 	}
+	all := storedOf(objects, c.Name)
 	if len(all) == 0 {
-		return picked{}, noArchives(dest, name)
+		return picked{}, noArchives(dest, c.Name)
 	}
 	if names := seriesOf(all); len(names) > 1 {
 		return picked{}, &UsageError{
@@ -84,18 +144,19 @@ func pickNewest(ctx context.Context, env Env, dest, name string, at time.Time) (
 			Hint: "say which with --name NAME",
 		}
 	}
-	if at.IsZero() {
-		return picked{stored: all[0], store: st}, nil
+	i := 0
+	if !c.At.IsZero() {
+		i = slices.IndexFunc(all, func(a stored) bool { return !a.name.Time.After(c.At) })
 	}
-	i := slices.IndexFunc(all, func(a stored) bool { return !a.name.Time.After(at) })
 	if i < 0 {
 		oldest := all[len(all)-1].name.Time.In(env.Now().Location())
 		return picked{}, &HintError{
-			Err:  fmt.Errorf("destination %q holds no archive as old as %s", dest, at.Format("2006-01-02 15:04:05")),
+			Err:  fmt.Errorf("destination %q holds no archive as old as %s", dest, c.At.Format("2006-01-02 15:04:05")),
 			Hint: "the oldest is of " + oldest.Format("2006-01-02 15:04:05"),
 		}
 	}
-	return picked{stored: all[i], store: st}, nil
+	err = all[i].complete(ctx, st)
+	return picked{stored: all[i], store: st}, err
 }
 
 // seriesOf are the names that archives are called by, each once, sorted.

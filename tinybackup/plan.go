@@ -46,6 +46,7 @@ func (r *run) plan(ctx context.Context) error {
 			r.report.KeptBytes += v.Size
 		}
 	}
+	r.planCopies(ctx, after)
 	return nil
 }
 
@@ -60,7 +61,7 @@ func verdicts(all []stored, d rotate.Decision) []Verdict {
 		a := known[v.Item.Name.String()]
 		verdict := Verdict{
 			Archive: v.Item.Name.String(), Series: v.Item.Name.Series, Time: v.Item.Name.Time, Size: a.Size, Own: a.Own,
-			Incomplete: v.Item.Incomplete, Keep: v.Keep, Reasons: v.Reasons,
+			Incomplete: v.Item.Incomplete, Encrypted: v.Item.Name.Sealed, Keep: v.Keep, Reasons: v.Reasons,
 		}
 		if a.manifest != nil {
 			verdict.Entries = a.manifest.Entries

@@ -91,7 +91,7 @@ func explained(said string, err error) error {
 // that a small file can be written to its destination, and that its history and its
 // log have a place. It walks no tree, and runs no hook: the source of a job with
 // --before is not looked at. The error is the one that a run would end with.
-func CheckJob(ctx context.Context, env Env, job Job) error {
+func CheckJob(ctx context.Context, env Env, job Job) (err error) {
 	for _, dir := range []string{job.StateDir, filepath.Dir(job.LogFile)} {
 		if err := makeable(dir); err != nil {
 			return &HintError{Err: fmt.Errorf("directory %q: %w", dir, err), Hint: "see that it can be made and written to"}
@@ -105,19 +105,22 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	paths := []string{r.Source, r.Dest}
-	if r.Before != "" { // which may mount the source
-		paths = paths[1:]
+	var paths []string
+	if r.Before == "" { // which may mount the source
+		paths = append(paths, r.Source)
+	}
+	if !isRemote(r.Dest) {
+		paths = append(paths, r.Dest)
 	}
 	for _, path := range paths {
 		if err := checkMounted(path); err != nil {
 			return err
 		}
 	}
-	var err error
-	if r.store, err = openStore(r.Dest); err != nil {
+	if r.store, err = openStore(ctx, r.Env, r.Dest, r.Access); err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, r.store.Close()) }()
 	if err := r.look(ctx); err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func CheckJob(ctx context.Context, env Env, job Job) error {
 	if err != nil {
 		return err
 	}
-	if err := job.destGone(book); err != nil {
+	if err := job.destGone(ctx, env, book); err != nil {
 		return err
 	}
 	if r.Before != "" {

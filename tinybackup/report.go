@@ -21,15 +21,16 @@ type Report struct {
 	Change  string `json:"change,omitempty"`  // of a job: what changed with this run; one of the Change constants
 	Told    bool   `json:"-"`                 // of a job: it failed again, and that it fails was told before
 
-	Archive string    `json:"archive"` // its name in Dest
-	SHA256  string    `json:"sha256,omitempty"`
-	Start   time.Time `json:"start"`
-	End     time.Time `json:"end"`
-	Read    int64     `json:"read"`    // made by reading the source; the rest is as in the previous archive
-	Reused  int64     `json:"reused"`  // of the archive, copied from the previous one or shared with it
-	Raw     int64     `json:"raw"`     // of the archive before compression
-	Written int64     `json:"written"` // size of the archive
-	Entries int64     `json:"entries"` // files, directories and so on
+	Archive   string    `json:"archive"` // its name in Dest
+	Encrypted bool      `json:"encrypted,omitempty"`
+	SHA256    string    `json:"sha256,omitempty"`
+	Start     time.Time `json:"start"`
+	End       time.Time `json:"end"`
+	Read      int64     `json:"read"`    // made by reading the source; the rest is as in the previous archive
+	Reused    int64     `json:"reused"`  // of the archive, copied from the previous one or shared with it
+	Raw       int64     `json:"raw"`     // of the archive before compression
+	Written   int64     `json:"written"` // size of the archive
+	Entries   int64     `json:"entries"` // files, directories and so on
 
 	Parts []Part `json:"parts,omitempty"` // of a device: what of it was not read, as it is free
 
@@ -41,9 +42,12 @@ type Report struct {
 	Lost         int64    `json:"lost,omitempty"`       // bytes that could not be read, and are zeros in the archive
 
 	Removed   []string `json:"removed,omitempty"`   // archives that rotation removed
+	Retained  []string `json:"retained,omitempty"`  // archives that were to go, and that the destination does not let go
 	Unrotated string   `json:"unrotated,omitempty"` // why none were, although some were due
 	Kept      int      `json:"kept"`                // archives that are there now
 	KeptBytes int64    `json:"kept_bytes"`
+
+	Copies []CopyReport `json:"copies,omitempty"` // one for each --copy-to that was come to
 
 	Before string    `json:"before,omitempty"` // DryRun: the hooks that would be run
 	After  string    `json:"after,omitempty"`
@@ -62,6 +66,7 @@ type Verdict struct {
 	Own        int64     `json:"own"` // bytes on disk that it shares with no other: removing it frees them
 	Entries    int64     `json:"entries,omitempty"`
 	Incomplete bool      `json:"incomplete,omitempty"`
+	Encrypted  bool      `json:"encrypted,omitempty"`
 	Doubt      string    `json:"doubt,omitempty"` // why what is remembered of it can't be used
 	Keep       bool      `json:"keep"`
 	Reasons    []string  `json:"reasons"`
@@ -80,6 +85,8 @@ type warnings struct {
 	count      int
 	incomplete bool
 	lost       int64 // bytes
+	holds      bool
+	held       []string // what is not in the log yet
 }
 
 // add takes a warning about an entry of the source.
@@ -106,7 +113,28 @@ func (w *warnings) say(text string) {
 	if w.count++; len(w.first) < maxWarnings {
 		w.first = append(w.first, text)
 	}
+	if w.holds {
+		w.held = append(w.held, text)
+		return
+	}
 	w.env.Log.Warn(text)
+}
+
+// hold keeps what is warned of from the log, until release or again.
+func (w *warnings) hold() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holds = true
+}
+
+// release logs what was held.
+func (w *warnings) release() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, text := range w.held {
+		w.env.Log.Warn(text)
+	}
+	w.holds, w.held = false, nil
 }
 
 // again forgets the warnings so far.
@@ -114,6 +142,7 @@ func (w *warnings) again() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.first, w.count, w.incomplete, w.lost = nil, 0, false, 0
+	w.holds, w.held = false, nil
 }
 
 // into puts the warnings into a report.

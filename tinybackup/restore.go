@@ -21,6 +21,9 @@ type RestoreOptions struct {
 	// At takes the newest archive that is not younger. Zero: the newest.
 	At   time.Time
 	Name string // of the archives, if From holds several
+	// Identity are the files with the secret keys that read an encrypted archive.
+	Identity []string
+	Access
 	// Overwrite replaces files that are there. Without it they are kept, and told of.
 	Overwrite bool
 	// NumericOwner gives files to the numbers of their owners, not to the names.
@@ -56,11 +59,11 @@ type RestoreReport struct {
 func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, err error) {
 	r.Start = env.Now()
 	defer func() { r.End = env.Now() }()
-	a, err := openArchive(ctx, env, o.From, o.Name, o.At)
+	a, err := openArchive(ctx, env, Choice{From: o.From, Name: o.Name, At: o.At, Identity: o.Identity, Access: o.Access})
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, a.src.Close()) }()
+	defer func() { err = errors.Join(err, a.Close()) }()
 	r.Archive, r.Target = a.Name, o.Target
 	r.Kind = a.kind
 	env.Log.Info("restore begins", "archive", a.Name, "target", o.Target)
@@ -93,19 +96,22 @@ type opened struct {
 	kind, codec string
 }
 
-// openArchive opens the archive that from and the rest ask for, see pick. The
-// caller closes its src.
-func openArchive(ctx context.Context, env Env, from, name string, at time.Time) (opened, error) {
-	p, err := pick(ctx, env, from, name, at)
+// Close closes the archive, and the store it is in.
+func (a opened) Close() error { return errors.Join(a.src.Close(), a.store.Close()) }
+
+// openArchive opens the archive that is meant, see pick. The caller closes it.
+func openArchive(ctx context.Context, env Env, c Choice) (_ opened, err error) {
+	p, err := pick(ctx, env, c)
+	if err != nil {
+		return opened{}, err
+	}
+	defer func() { closeAfter(&err, p.store) }()
+	src, err := p.open(ctx, env, c.Identity)
 	if err != nil {
 		return opened{}, err
 	}
 	if p.doubt != nil {
 		env.Log.Warn(p.doubtText())
-	}
-	src, err := p.store.Open(ctx, p.Name)
-	if err != nil {
-		return opened{}, err
 	}
 	a := opened{picked: p, src: src, kind: string(p.name.Kind), codec: p.name.Codec}
 	if p.foreign {
@@ -118,6 +124,32 @@ func openArchive(ctx context.Context, env Env, from, name string, at time.Time) 
 		}
 	}
 	return a, nil
+}
+
+// open opens the archive, and decrypts it if it is encrypted.
+func (p *picked) open(ctx context.Context, env Env, identity []string) (_ store.Reader, err error) {
+	ids, err := readIdentities(ctx, env, identity)
+	if err != nil {
+		return nil, err
+	}
+	src, err := p.store.Open(ctx, p.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			src.Close()
+		}
+	}()
+	sealed, err := p.isSealed(src)
+	switch {
+	case err != nil || !sealed:
+		return src, err
+	case ids == nil:
+		return nil, needsIdentity(p.Name)
+	}
+	plain, err := p.unseal(ctx, ids, src)
+	return unsealed{plain, src}, err
 }
 
 // doubtText says that the manifest cannot be used, and why.
@@ -178,8 +210,14 @@ func (a opened) fileName() string {
 	return a.name.Series
 }
 
+// sealed says whether src is an encrypted archive, decrypted.
+func (a opened) sealed() bool {
+	_, ok := a.src.(unsealed)
+	return ok
+}
+
 // path is where the archive is.
-func (a opened) path() string { return filepath.Join(a.store.String(), a.Name) }
+func (a opened) path() string { return joinDest(a.store.String(), a.Name) }
 
 func (a opened) restoreFile(ctx context.Context, env Env, o RestoreOptions, r *RestoreReport) (err error) {
 	if err := checkNode(o.Target); err != nil {

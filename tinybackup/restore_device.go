@@ -92,7 +92,11 @@ func (a opened) restoreDevice(ctx context.Context, env Env, o RestoreOptions, r 
 
 // open has the device for this restore alone.
 func (d *deviceRestore) open(ctx context.Context) (err error) {
-	d.dev, err = device.Open(ctx, d.o.Target, []device.Keep{{Path: "/", What: "the running system"}, {Path: d.path(), What: "the archive"}})
+	keep := []device.Keep{{Path: "/", What: "the running system"}}
+	if isLocal(d.store) {
+		keep = append(keep, device.Keep{Path: d.path(), What: "the archive"})
+	}
+	d.dev, err = device.Open(ctx, d.o.Target, keep)
 	var refused *device.RefusedError
 	switch {
 	case errors.As(err, &refused) && refused.Busy:
@@ -139,7 +143,7 @@ func (d *deviceRestore) do(ctx context.Context) error {
 func (d *deviceRestore) scan(ctx context.Context) error {
 	d.seen = &imageScan{limit: d.dev.Size, beyond: -1}
 	res, err := archive.VerifyTo(ctx, d.src, d.manifest, d.codec, d.seen, d.env.teller("verifying", d.src.Size()))
-	if err == nil {
+	if err == nil && !d.sealed() { // of which each byte was authenticated
 		err = d.compareSum(ctx, res.SHA256)
 	}
 	if err == nil || ctx.Err() != nil {

@@ -238,7 +238,7 @@ func (b *rotBench) again(what string) {
 	if err != nil || v.Bad() > 0 {
 		b.t.Errorf("%s: verify of the next archive: %v, %+v", what, err, v)
 	}
-	st, err := openStore(b.dst)
+	st, err := store.OpenLocal(b.dst)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
 	"tinybackup/internal/archive"
 	"tinybackup/internal/courtesy"
-	"tinybackup/internal/rotate"
+	"tinybackup/internal/seal"
 	"tinybackup/internal/source"
 	"tinybackup/internal/source/snapshot"
 	"tinybackup/internal/store"
@@ -45,6 +43,7 @@ func backUp(ctx context.Context, env Env, o Options, jobID string) (Report, erro
 	r := newRun(env, o, jobID)
 	r.Progress = r.pulse.watch(env.Progress)
 	start, dog := env.Now(), newWatchdog(o, r.pulse)
+	r.start = start
 	hangs, err := dog.guard(ctx, r.do)
 	if hangs {
 		if env.Exit != nil {
@@ -56,13 +55,16 @@ func backUp(ctx context.Context, env Env, o Options, jobID string) (Report, erro
 		}
 		return r.giveUp(ctx, o, Report{Job: jobID, Name: o.Name, Source: o.Source, Dest: o.Dest, Start: start}, err)
 	}
+	if err != nil {
+		r.leaveRecord(ctx, nil, err)
+	}
 	r.report.End = env.Now()
 	r.warn.into(&r.report)
 	return r.report, err
 }
 
 func newRun(env Env, o Options, jobID string) *run {
-	return &run{Env: env, Options: o, job: jobID, host: hostName(), warn: &warnings{env: env}, pulse: &pulse{step: "looking at " + o.Source + " and " + o.Dest}}
+	return &run{Env: env, Options: o, job: jobID, host: env.hostName(), warn: &warnings{env: env}, pulse: &pulse{step: "looking at " + o.Source + " and " + o.Dest}}
 }
 
 // giveUp leaves a run of o alone that hangs for a reason, and tells how far it came.
@@ -87,19 +89,26 @@ type run struct {
 	Env
 	Options
 	job, host string
+	start     time.Time
+	recorded  bool // word of it was left at its destination, or that was tried
 	warn      *warnings
 	pulse     *pulse
 	reading   *courtesy.Limiter // of the source; nil: as fast as can be
 	writing   *courtesy.Limiter // to the destination, and reading back
 	report    Report
 
-	store    *store.Local
+	readers  *seal.Recipients // who can read the new archive; nil: everybody
+	store    store.Store
+	unit     int64              // see store.Store.ShareUnit
 	planned  *snapshot.Plan     // how a snapshot of the source is made; nil: none is
 	view     *snapshot.Snapshot // what is read instead of the source; nil: nothing else
 	source   *source.Source
 	before   []stored // the archives of the series when it began
+	after    []stored // and when rotation had removed what it removes; nil: not known
 	last     *archive.Manifest
 	manifest *archive.Manifest // of the new archive
+	secret   *archive.Manifest // all of it, if manifest is only the public part
+	known    *archive.Manifest // last, or what is remembered of it if that is only the public part; nil: it does not serve
 	blocks   *archive.BlockMap // of the new archive's image, if it is wanted
 }
 
@@ -115,9 +124,13 @@ func (r *run) do(ctx context.Context) (err error) {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if r.store, err = openStore(r.Dest); err != nil {
+	if r.readers, err = r.recipients(); err != nil {
 		return err
 	}
+	if r.store, err = openStore(ctx, r.Env, r.Dest, r.Access); err != nil {
+		return err
+	}
+	defer func() { err = r.afterwards(err, r.store.Close()) }()
 	r.beKind(ctx)
 	r.store.Watch(r.pulse.beat, r.pulse.name)
 	if r.Before == "" {
@@ -126,18 +139,19 @@ func (r *run) do(ctx context.Context) (err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, r.closeSource()) }()
-	if r.Before == "" && r.store.Unlocked(r.Name) {
+	if r.Before == "" && r.store.Unlocked(ctx, r.Name) {
 		// The lock makes .tinybackup: a source that is refused is to leave nothing behind.
 		if err := r.firstSource(); err != nil {
 			return err
 		}
 	}
 	if !r.DryRun {
-		unlock, err := r.lock(ctx)
-		if err != nil {
-			return err
+		unlock, lockErr := r.lock(ctx)
+		if lockErr != nil {
+			return lockErr
 		}
-		defer func() { err = errors.Join(err, unlock()) }()
+		defer func() { err = r.afterwards(err, unlock()) }()
+		defer func() { r.leaveRecord(ctx, r.store, err) }()
 	}
 	if err := r.look(ctx); err != nil {
 		return err
@@ -163,7 +177,7 @@ func (r *run) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.report.Kind = string(r.source.Kind)
+	r.report.Kind, r.report.Encrypted = string(r.source.Kind), r.readers != nil
 	r.report.Parts = partsOf(r.source)
 	if r.DryRun {
 		return r.plan(ctx)
@@ -176,7 +190,24 @@ func (r *run) do(ctx context.Context) (err error) {
 		return err
 	}
 	r.rotate(ctx)
+	if len(r.CopyTo) > 0 {
+		// All that follows needs neither, and may take long.
+		if err := errors.Join(r.closeSource(), r.releaseView(ctx)); err != nil {
+			r.warn.addf("%s", inOneLine(err))
+		}
+		r.copyAll(ctx)
+	}
 	return nil
+}
+
+// afterwards adds what goes wrong at the end to the error of a run. With an archive that is
+// stored it is a warning: a connection that breaks by then takes nothing back.
+func (r *run) afterwards(err, late error) error {
+	if late != nil && err == nil && r.report.Archive != "" && !r.DryRun {
+		r.warn.addf("%s", inOneLine(late))
+		return nil
+	}
+	return errors.Join(err, late)
 }
 
 // beKind leaves to others what the options say. What the system does not allow is a
@@ -268,8 +299,12 @@ func (r *run) openSource() (*source.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	dev, ino := r.store.ID()
-	skip := []source.ID{{Dev: dev, Ino: ino}}
+	var skip []source.ID
+	if local, ok := r.store.(*store.Local); ok {
+		dev, ino := local.ID()
+		skip = append(skip, source.ID{Dev: dev, Ino: ino})
+	}
+	skip = append(skip, r.copyIDs()...)
 	if path := r.logFile(); path != "" {
 		var st syscall.Stat_t
 		if syscall.Stat(path, &st) == nil {
@@ -328,55 +363,13 @@ func (r *run) frameSize() int64 {
 	return size
 }
 
-// rotate removes what the policy does not cover. The new archive is stored: what
-// goes wrong here is a warning.
-func (r *run) rotate(ctx context.Context) {
-	r.pulse.begin("removing old archives from " + r.Dest)
-	after, err := listStored(ctx, r.store, r.Name)
-	if err != nil {
-		r.warn.addf("rotation: %v", err)
-		return
-	}
-	d := decide(after, r.Options, r.Now())
-	if d.Refused != "" {
-		r.report.Unrotated = d.Refused
-		r.warn.addf("rotation removed nothing: %s", d.Refused)
-	}
-	gone := d.Remove()
-	if slices.ContainsFunc(gone, func(it rotate.Item) bool { return it.Name.String() == r.report.Archive }) {
-		gone, r.report.Unrotated = nil, "the archive just made would not be the newest"
-		r.warn.addf("rotation removed nothing: %s", r.report.Unrotated)
-	}
-	removed, err := remove(ctx, r.store, gone)
-	if err != nil {
-		r.warn.addf("rotation: %v", err)
-	}
-	for _, name := range removed {
-		r.Log.Info("archive removed", "archive", name)
-	}
-	r.report.Removed = removed
-	for _, a := range after {
-		if !slices.Contains(removed, a.Name) {
-			r.report.Kept++
-			r.report.KeptBytes += a.Size
-		}
-	}
-}
-
 // total is how many bytes the source will be, as far as that can be known.
 func (r *run) total() int64 {
 	switch {
 	case r.source.Size >= 0:
 		return r.source.Size
-	case r.last != nil:
+	case r.last != nil && r.last.Sealed == nil:
 		return r.last.Raw
 	}
 	return -1
-}
-
-func ignoreMissing(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -126,7 +126,7 @@ func TestRunDirectory(t *testing.T) {
 	if want := "notes-20261121T023000Z.tar.zst"; r.Archive != want || r.Entries != 4 || r.WarningCount != 0 || r.Kept != 1 {
 		t.Errorf("report %+v", r)
 	}
-	want := []string{".tinybackup/" + r.Archive + ".manifest", "SHA256SUMS", r.Archive}
+	want := []string{".tinybackup/" + r.Archive + ".manifest", ".tinybackup/notes.status", "SHA256SUMS", r.Archive}
 	if got := b.files(); !slices.Equal(got, want) {
 		t.Errorf("files %q, want %q", got, want)
 	}
@@ -162,8 +162,8 @@ func TestRunRotates(t *testing.T) {
 	if got := b.archives(); !slices.Equal(got, want) {
 		t.Errorf("archives %q, want %q", got, want)
 	}
-	if n := len(b.files()); n != 3+3+1 {
-		t.Errorf("%d files are left, want 3 archives, 3 manifests, SHA256SUMS: %q", n, b.files())
+	if n := len(b.files()); n != 3+3+2 {
+		t.Errorf("%d files are left, want 3 archives, 3 manifests, the record, SHA256SUMS: %q", n, b.files())
 	}
 	b.checkSums(3)
 }

@@ -95,6 +95,9 @@ func (e Env) allSchedulers() []sched.Scheduler {
 
 // scheduler is the one called name.
 func (e Env) scheduler(name string) (sched.Scheduler, error) {
+	if name == scheduledElsewhere {
+		return externalScheduler{}, nil
+	}
 	var names []string
 	for _, s := range e.allSchedulers() {
 		if s.Name() == name {
@@ -102,6 +105,7 @@ func (e Env) scheduler(name string) (sched.Scheduler, error) {
 		}
 		names = append(names, s.Name())
 	}
+	names = append(names, scheduledElsewhere)
 	return nil, &UsageError{Msg: fmt.Sprintf("unknown scheduler %q", name), Hint: "there are auto, " + strings.Join(names, ", ")}
 }
 

@@ -33,49 +33,59 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 //	waitfor PATTERN   until a file is there; with !: until none is
 //	waitfile [-count=N] PATTERN TEXT  until a file has that text, N times
 //	rep FILE OLD NEW  replace text in a file
+//	heard DEST NAME   the record of these archives was written now, by the clock
 //	drafts N          N drafts of job files are there
 func TestScript(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	testscript.Run(t, scriptParams("testdata/script"))
+}
+
+// scriptParams is how the scripts of a directory are run.
+func scriptParams(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup: func(e *testscript.Env) error {
-			bin, err := exec.LookPath("tinybackup")
-			if err != nil {
-				return err
-			}
-			for _, dir := range []string{"home/spool", "src", "dst"} {
-				if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o700); err != nil {
-					return err
-				}
-			}
-			if err := os.WriteFile(filepath.Join(e.WorkDir, "src", "a.txt"), []byte("a\n"), 0o600); err != nil {
-				return err
-			}
-			clock := filepath.Join(e.WorkDir, "clock")
-			e.Setenv("BIN", bin)
-			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
-			e.Setenv("TINYBACKUP_DIR", filepath.Join(e.WorkDir, "tb"))
-			e.Setenv("TB_CLOCK", clock)
-			e.Setenv("GORACE", "atexit_sleep_ms=0")
-			e.Setenv("TB_DAEMONS", "cron at")
-			e.Setenv("TB_ZONE", "UTC")
-			e.Setenv("TB_MACHINE_ZONE", "UTC")
-			e.Defer(func() { // a script that fails leaves its service behind
-				if pid, locked := isLocked(serviceLock(DirsOf(e.Getenv, 0, ""))); locked && pid > 1 {
-					_ = syscall.Kill(pid, syscall.SIGKILL)
-				}
-			})
-			return os.WriteFile(clock, []byte("2026-11-21T09:07:00Z"), 0o600)
-		},
+		Setup:               setUpScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "asuser": scriptAsUser, "clock": scriptClock, "jobid": scriptJobID, "nothing": scriptNothing,
 			"hold": scriptHold, "release": scriptRelease, "rep": scriptReplace, "drafts": scriptDrafts,
+			"heard":   scriptHeard,
 			"waitfor": scriptWait, "waitfile": scriptWaitFile,
 		},
+	}
+}
+
+// setUpScript makes what every script finds: a source, a destination, a home, a clock.
+func setUpScript(e *testscript.Env) error {
+	bin, err := exec.LookPath("tinybackup")
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{"home/spool", "src", "dst"} {
+		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(e.WorkDir, "src", "a.txt"), []byte("a\n"), 0o600); err != nil {
+		return err
+	}
+	clock := filepath.Join(e.WorkDir, "clock")
+	e.Setenv("BIN", bin)
+	e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+	e.Setenv("TINYBACKUP_DIR", filepath.Join(e.WorkDir, "tb"))
+	e.Setenv("TB_CLOCK", clock)
+	e.Setenv("GORACE", "atexit_sleep_ms=0")
+	e.Setenv("TB_DAEMONS", "cron at")
+	e.Setenv("TB_ZONE", "UTC")
+	e.Setenv("TB_MACHINE_ZONE", "UTC")
+	e.Defer(func() { // a script that fails leaves its service behind
+		if pid, locked := isLocked(serviceLock(DirsOf(e.Getenv, 0, ""))); locked && pid > 1 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 	})
+	return os.WriteFile(clock, []byte("2026-11-21T09:07:00Z"), 0o600)
 }
 
 func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
@@ -199,6 +209,14 @@ func scriptReplace(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s has no %q:\n%s", path, args[1], text)
 	}
 	ts.Check(writeWhole(path, []byte(strings.ReplaceAll(text, args[1], args[2]))))
+}
+
+// scriptHeard gives a record the time that it would have, were the clock of the script
+// that of the file system.
+func scriptHeard(ts *testscript.TestScript, _ bool, args []string) {
+	now, err := time.Parse(time.RFC3339, strings.TrimSpace(ts.ReadFile(ts.Getenv("TB_CLOCK"))))
+	ts.Check(err)
+	ts.Check(os.Chtimes(filepath.Join(ts.MkAbs(args[0]), ".tinybackup", args[1]+".status"), now, now))
 }
 
 func scriptDrafts(ts *testscript.TestScript, _ bool, args []string) {

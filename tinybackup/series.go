@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	"tinybackup/internal/archive"
 	"tinybackup/internal/rotate"
@@ -20,9 +19,6 @@ import (
 // name and this suffix beside the manifests, which a person makes with touch(1).
 const holdSuffix = ".hold"
 
-// openStore opens a destination.
-func openStore(dest string) (*store.Local, error) { return store.OpenLocal(dest) }
-
 // stored is an archive of a destination, and what is remembered of it.
 type stored struct {
 	store.Object
@@ -32,10 +28,24 @@ type stored struct {
 	held     bool
 }
 
+// storedOf are those objects that are archives, newest first: those called series, or
+// all if that is empty. Nothing is known of them but their names and sizes.
+func storedOf(objects []store.Object, series string) []stored {
+	var all []stored
+	for _, o := range objects {
+		if name, ok := rotate.ParseName(o.Name); ok && (series == "" || name.Series == series) {
+			all = append(all, stored{Object: o, name: name})
+		}
+	}
+	sortStored(all)
+	return all
+}
+
 // listStored lists the archives of a destination, newest first: those called
 // series, or all if that is empty. The listing of the destination is the truth:
-// a manifest only says more about what is there.
-func listStored(ctx context.Context, st store.Store, series string) ([]stored, error) {
+// a manifest only says more about what is there. On another machine only the heads of
+// manifests are read, see readHead; and none of archives that are in known, too.
+func listStored(ctx context.Context, st store.Store, series string, known ...stored) ([]stored, error) {
 	objects, err := st.List(ctx)
 	if err != nil {
 		return nil, err
@@ -44,29 +54,84 @@ func listStored(ctx context.Context, st store.Store, series string) ([]stored, e
 	if err != nil {
 		return nil, err
 	}
-	var all []stored
-	for _, o := range objects {
-		name, ok := rotate.ParseName(o.Name)
-		if !ok || series != "" && name.Series != series {
-			continue
-		}
-		a := stored{Object: o, name: name}
-		_, a.held = slices.BinarySearch(sides, o.Name+holdSuffix)
-		a.manifest, a.doubt = readManifest(ctx, st, o)
-		all = append(all, a)
+	all := storedOf(objects, series)
+	old := make(map[string]stored, len(known))
+	for _, a := range known {
+		old[a.Name] = a
 	}
-	sortStored(all)
-	return all, nil
+	var mu sync.Mutex
+	several(len(all), requestsOf(st), func(i int) {
+		a := &all[i]
+		_, a.held = slices.BinarySearch(sides, a.Name+holdSuffix)
+		if was := old[a.Name]; was.manifest != nil && was.Size == a.Size {
+			a.manifest = was.manifest
+			return
+		}
+		if _, has := slices.BinarySearch(sides, archive.SideName(a.Name)); !has {
+			return
+		}
+		a.manifest, a.doubt = readHead(ctx, st, a.Object)
+		if unreachable(st, a.doubt) {
+			mu.Lock()
+			defer mu.Unlock()
+			err = a.doubt
+		}
+	})
+	return all, err
+}
+
+// headSize is how many bytes of a manifest are asked for when its frames are not needed.
+const headSize = 64 << 10
+
+// remoteRequests is how many requests are on their way to another machine at a time.
+const remoteRequests = 8
+
+// requestsOf is how many things a store is best asked for at a time.
+func requestsOf(st store.Store) int {
+	if isLocal(st) {
+		return 1
+	}
+	return remoteRequests
+}
+
+// unreachable says whether err tells nothing of what a destination on another machine
+// holds, but only that it could not be asked.
+func unreachable(st store.Store, err error) bool {
+	return !isLocal(st) && errors.As(err, new(*store.Error))
 }
 
 // sortStored sorts archives by their names' series, the newest of each first.
 func sortStored(all []stored) {
-	slices.SortFunc(all, func(a, b stored) int {
+	slices.SortStableFunc(all, func(a, b stored) int {
 		return cmp.Or(cmp.Compare(a.name.Series, b.name.Series), b.name.Time.Compare(a.name.Time), cmp.Compare(a.Name, b.Name))
 	})
 }
 
-// readManifest reads the manifest of an archive. No manifest is no error.
+// readHead reads what the manifest of an archive says, which may be without the frames
+// if they would take a request more, or another one's patience: see Manifest.Whole. No
+// manifest is no error.
+func readHead(ctx context.Context, st store.Store, o store.Object) (*archive.Manifest, error) {
+	data, whole, err := st.ReadSideHead(ctx, archive.SideName(o.Name), headSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !whole {
+		m, err := archive.ReadHead(data)
+		if err == nil {
+			err = fits(m, o)
+		}
+		if err == nil {
+			return m, nil
+		}
+		return readManifest(ctx, st, o)
+	}
+	return parseManifest(data, o)
+}
+
+// readManifest reads the whole manifest of an archive. No manifest is no error.
 func readManifest(ctx context.Context, st store.Store, o store.Object) (*archive.Manifest, error) {
 	data, err := st.ReadSide(ctx, archive.SideName(o.Name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,16 +140,51 @@ func readManifest(ctx context.Context, st store.Store, o store.Object) (*archive
 	if err != nil {
 		return nil, err
 	}
+	return parseManifest(data, o)
+}
+
+// parseManifest is a manifest, if it is that of an archive.
+func parseManifest(data []byte, o store.Object) (*archive.Manifest, error) {
 	m, err := archive.ReadManifest(data)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = fits(m, o)
+	}
+	if err != nil {
 		return nil, err
-	case m.Archive != o.Name:
-		return nil, fmt.Errorf("manifest: it is that of %q", m.Archive)
-	case m.Size != o.Size:
-		return nil, fmt.Errorf("manifest: it tells of %d bytes, the archive has %d", m.Size, o.Size)
 	}
 	return m, nil
+}
+
+// sealedName says whether an archive is encrypted, by its name.
+func sealedName(archive string) bool {
+	name, ours := rotate.ParseName(archive)
+	return ours && name.Sealed
+}
+
+// fits says why a manifest is not that of an archive.
+func fits(m *archive.Manifest, o store.Object) error {
+	switch {
+	case m.Sealed != nil != sealedName(o.Name):
+		return errors.New("manifest: it does not go with the archive: one of them is encrypted, the other is not")
+	case m.Archive != o.Name:
+		return fmt.Errorf("manifest: it is that of %q", m.Archive)
+	case m.Size != o.Size:
+		return fmt.Errorf("manifest: it tells of %d bytes, the archive has %d", m.Size, o.Size)
+	}
+	return nil
+}
+
+// complete reads the rest of an archive's manifest, if only its head is known, or all of
+// it if nothing is. The error is that the destination cannot be asked.
+func (a *stored) complete(ctx context.Context, st store.Store) error {
+	if m := a.manifest; a.doubt != nil || m != nil && (m.Whole() || m.Sealed != nil) {
+		return nil
+	}
+	a.manifest, a.doubt = readManifest(ctx, st, a.Object)
+	if unreachable(st, a.doubt) {
+		return a.doubt
+	}
+	return nil
 }
 
 // item is the archive as rotation sees it. Without a manifest it counts as
@@ -116,43 +216,17 @@ func newestKnown(all []stored) *archive.Manifest {
 // given another name, or its source is edited.
 func checkOwner(all []stored, o Options, jobID, host string) error {
 	m := newestKnown(all)
-	if m == nil || m.Job != "" && m.Job == jobID || m.Host == host && m.Source == o.Source {
+	if m == nil || m.Job != "" && m.Job == jobID || m.OwnedBy(host, o.Source) {
 		return nil
 	}
+	of := m.Source
+	if m.Sealed != nil {
+		of = "another source"
+	}
 	return &UsageError{
-		Msg:  fmt.Sprintf("destination %q already has archives called %q, of %s on %s", o.Dest, o.Name, m.Source, m.Host),
+		Msg:  fmt.Sprintf("destination %q already has archives called %q, of %s on %s", o.Dest, o.Name, of, m.Host),
 		Hint: "give these another name with --name NAME, or another destination",
 	}
-}
-
-// decide asks the policy which archives stay.
-func decide(all []stored, o Options, now time.Time) rotate.Decision {
-	return rotate.Plan(items(all), o.Policy(), rotate.PlanOptions{Zone: now.Location(), Now: now, AllowMany: o.Yes})
-}
-
-// remove takes archives away, oldest first: for each its line in SHA256SUMS,
-// then itself, then its map of blocks and what is remembered of it, so that whatever stops this in
-// between leaves no line about a file that is not there. It goes on after an
-// error with the next one.
-func remove(ctx context.Context, st store.Store, gone []rotate.Item) (removed []string, err error) {
-	for _, it := range gone {
-		name := it.Name.String()
-		e := st.SetSums(ctx, nil, []string{name})
-		if e == nil {
-			e = st.Remove(ctx, name)
-		}
-		if e == nil || errors.Is(e, fs.ErrNotExist) {
-			removed = append(removed, name)
-			e = st.RemoveSide(ctx, archive.SideName(name))
-			if it.Name.Kind == rotate.KindDevice {
-				e = errors.Join(ignoreMissing(e), ignoreMissing(st.Remove(ctx, name+bmapSuffix)))
-			}
-		}
-		if e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, fmt.Errorf("remove archive %q: %w", name, e))
-		}
-	}
-	return removed, err
 }
 
 // mend puts right what killed runs of the series left: partial files,
@@ -163,7 +237,7 @@ func mend(ctx context.Context, st store.Store, series string, all []stored) ([]s
 		n, ok := rotate.ParseName(strings.TrimSuffix(strings.TrimSuffix(name, archive.SideName("")), bmapSuffix))
 		return ok && n.Series == series
 	}
-	swept, err := st.Sweep(ctx, ours)
+	swept, err := st.Sweep(ctx, func(name string) bool { return ours(name) || name == recordName(series) })
 	if err != nil {
 		return swept, err
 	}
@@ -180,7 +254,7 @@ func mend(ctx context.Context, st store.Store, series string, all []stored) ([]s
 		if _, ok := there[name]; ok || !isManifest || !ours(side) {
 			continue
 		}
-		if err := st.RemoveSide(ctx, side); err != nil {
+		if err := ignoreKept(st.RemoveSide(ctx, side)); err != nil {
 			return swept, err
 		}
 		swept = append(swept, side)
@@ -202,7 +276,7 @@ func mendSums(ctx context.Context, st store.Store, ours func(string) bool, there
 	}
 	set := map[string]string{}
 	for name, a := range there {
-		if sums[name] == "" && a.manifest != nil {
+		if sums[name] == "" && a.manifest != nil && a.manifest.SHA256 != "" {
 			set[name] = a.manifest.SHA256
 		}
 	}
@@ -216,13 +290,4 @@ func mendSums(ctx context.Context, st store.Store, ours func(string) bool, there
 		return nil
 	}
 	return st.SetSums(ctx, set, drop)
-}
-
-// hostName is what this machine is called.
-func hostName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		return "localhost"
-	}
-	return host
 }

@@ -1,6 +1,7 @@
 package tinybackup
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	"tinybackup/internal/sched"
-	"tinybackup/internal/store"
 )
 
 // A slotBook is what a job remembers of its slots: slots.json in its state
@@ -157,19 +157,33 @@ func (b *slotBook) failed(now time.Time) (change string) {
 
 // destGone is an error if the destination held an archive of the job, and is not
 // the same place any more: a disk that is not mounted leaves an empty directory,
-// and a backup there would fill the wrong disk.
-func (j Job) destGone(b slotBook) error {
+// and a backup there would fill the wrong disk. What else is wrong with the
+// destination is none of this: the run will say.
+func (j Job) destGone(ctx context.Context, env Env, b slotBook) error {
 	if b.Archive == "" || b.Dest != j.Options.Dest {
 		return nil
 	}
-	_, err := os.Lstat(filepath.Join(b.Dest, store.SideDir))
-	if !errors.Is(err, fs.ErrNotExist) {
+	mend := "mount the disk; if you emptied it"
+	if isRemote(b.Dest) {
+		mend = "see whether it is the right server, and the right place there; if you emptied it"
+	}
+	if there, err := hasSide(ctx, env, j.Options); there || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return &HintError{
 		Err:  fmt.Errorf("destination %q is not what it was: %s is gone, and all else of ours", b.Dest, b.Archive),
-		Hint: "mount the disk; if you emptied it: tinybackup run --now --job " + j.ID,
+		Hint: mend + ": tinybackup run --now --job " + j.ID,
 	}
+}
+
+// hasSide says whether the destination of o is one of ours.
+func hasSide(ctx context.Context, env Env, o Options) (bool, error) {
+	st, err := openStore(ctx, env, o.Dest, o.Access)
+	if err != nil {
+		return false, err
+	}
+	there, err := st.HasSide(ctx)
+	return there, errors.Join(err, st.Close())
 }
 
 // jitter is how much later than its slots the job begins: less than --jitter, the

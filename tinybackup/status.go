@@ -18,7 +18,7 @@ const (
 	StateRunning State = "running" // a run is going on
 	StateOverdue State = "overdue" // no success for longer than its schedule allows
 	StateFailed  State = "failed"  // its last run stored nothing
-	StateLate    State = "late"    // its slot has passed, and no run has begun
+	StateLate    State = "late"    // its slot has passed, and no run has begun; or a copy is behind
 	StateDue     State = "due"     // it has never run yet, and its first slot is to come
 	StateOK      State = "ok"
 )
@@ -53,7 +53,7 @@ type JobStatus struct {
 	Mend        string         `json:"mend,omitempty"`      // what to type to mend it
 	OK          bool           `json:"ok"`                  // it has no problems
 	Source      string         `json:"source"`              // absolute path
-	Dest        string         `json:"dest"`                // absolute path
+	Dest        string         `json:"dest"`                // absolute path, or a place on another machine
 	Time        string         `json:"time"`                // as it was typed
 	Schedule    string         `json:"schedule"`            // in words
 	Zone        string         `json:"zone"`                // the time zone of the schedule
@@ -69,6 +69,7 @@ type JobStatus struct {
 	Failing     time.Time      `json:"failing_since,omitzero"`
 	FailedSlots int            `json:"failed_slots"`        // planned runs that failed, however often each was tried
 	Tries       int            `json:"tries"`               // of the slot that is being tried
+	Unasked     string         `json:"unasked,omitempty"`   // why its destination, on another machine, could not be asked; then nothing is known of that
 	Archives    int            `json:"archives"`            // in the destination now
 	Bytes       int64          `json:"bytes"`               // the sum of their sizes
 	Free        int64          `json:"free"`                // what is free in the destination; -1 if that is not known
@@ -110,6 +111,7 @@ func StatusOf(ctx context.Context, env Env, which Selection) (Status, error) {
 	}
 	single := len(picked) == 1 && !which.isZero()
 	look := newLook(ctx, env, picked)
+	defer look.close()
 	if single {
 		look.recent = recentRuns
 	}
@@ -143,10 +145,13 @@ func (l *look) orphans() (found []Problem) {
 }
 
 // parallel calls do for 0 to n-1, on all cores.
-func parallel(n int, do func(int)) {
+func parallel(n int, do func(int)) { several(n, runtime.GOMAXPROCS(0), do) }
+
+// several calls do for 0 to n-1, at most so many at a time.
+func several(n, atOnce int, do func(int)) {
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, atOnce) {
 		all.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				do(i)

@@ -27,6 +27,9 @@ func (l *look) scheduler(js *JobStatus, n numbered, spec *sched.Spec) {
 		l.refused(js, err)
 		return
 	}
+	if js.Scheduler == scheduledElsewhere {
+		return // whether it is started shows in its runs
+	}
 	if js.Scheduler == "service" {
 		js.Where = js.Path
 		if err := l.check[js.Scheduler]; err != nil {
@@ -149,12 +152,14 @@ func (l *look) dest(ctx context.Context, js *JobStatus, book slotBook, source fs
 	dest := shellQuote(js.Dest)
 	lost := book.Archive != "" && book.Dest == js.Dest
 	switch {
+	case d.err != nil && isRemote(js.Dest):
+		js.unasked(d.err)
 	case errors.Is(d.err, fs.ErrNotExist):
 		js.problem(StateBroken, mountOr(js.Dest, "if it is gone for good: mkdir -p "+dest), "its destination %s is not there", dest)
 	case d.err != nil:
 		js.problem(StateBroken, "ls -ld "+dest, "its destination %s cannot be read: %v", dest, cause(d.err))
 	case lost && !d.side && s.count == 0:
-		js.problem(StateBroken, mountOr(js.Dest, "if its archives are gone for good: "+rerun(js.ID)),
+		js.problem(StateBroken, backOr(js.Dest, "if its archives are gone for good: "+rerun(js.ID)),
 			"its destination %s is not what it was: its archives are not there, and no %s", dest, store.SideDir)
 	case lost && s.count == 0 && ofSeries(book.Archive, js.Name): // not just called otherwise since
 		js.problem(StateBroken, rerun(js.ID), "its destination %s has none of its archives any more", dest)
@@ -166,10 +171,34 @@ func (l *look) dest(ctx context.Context, js *JobStatus, book slotBook, source fs
 	}
 }
 
+// unasked notes why a destination on another machine could not be asked. By itself that
+// says nothing of the backups: the network may be down here and now. But if they fail,
+// it says why.
+func (s *JobStatus) unasked(why error) {
+	s.Unasked = why.Error()
+	if s.Failures > 0 {
+		s.problem(StateFailed, "tinybackup list "+shellQuote(s.Dest), "its destination %s cannot be asked: %v", shellQuote(s.Dest), why)
+	}
+}
+
+// backOr is what to type when a destination is not what it was.
+func backOr(dest, other string) string {
+	if isRemote(dest) {
+		return "see whether it is the right server, and the right place there; " + other
+	}
+	return mountOr(dest, other)
+}
+
 // newest looks at the newest archive, without reading it.
 func (l *look) newest(ctx context.Context, js *JobStatus, d *destination, s series, book slotBook, source fs.FileInfo) {
 	a := s.newest
-	m, doubt := readManifest(ctx, d.store, a.Object)
+	ctx, cancel := patience(ctx, js.Dest)
+	defer cancel()
+	m, doubt := readHead(ctx, d.store, a.Object)
+	if unreachable(d.store, doubt) {
+		js.unasked(doubt)
+		return
+	}
 	good := js.LastGood
 	switch {
 	case doubt != nil:
@@ -179,12 +208,12 @@ func (l *look) newest(ctx context.Context, js *JobStatus, d *destination, s seri
 	case book.Dest == js.Dest && newer(book.Archive, a.name):
 		js.problem(StateBroken, rerun(js.ID), "its newest archive, %s, is gone from %s", book.Archive, shellQuote(js.Dest))
 	}
-	if source == nil || m == nil || isEmpty(m) || m.Source != js.Source {
+	if source == nil || m == nil || m.Empty() || !m.OwnedBy(m.Host, js.Source) {
 		return
 	}
 	if empty, err := nothingIn(js.Source, source); err == nil && empty {
 		js.problem(StateBroken, mountOr(js.Source, "if it is meant to be empty: "+rerun(js.ID)+" --yes"),
-			"its source %s is empty, and was not in the last backup (%s, %s)", shellQuote(js.Source), plural(m.Entries, "entry", "entries"), Size(m.Raw))
+			"its source %s is empty, and was not in the last backup%s", shellQuote(js.Source), howMuch(m))
 	}
 }
 

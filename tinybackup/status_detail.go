@@ -31,9 +31,15 @@ func (l *look) detail(ctx context.Context, js *JobStatus, n numbered) {
 	if d.err != nil {
 		return // dest has told
 	}
+	ctx, cancel := patience(ctx, js.Dest)
+	defer cancel()
 	all, err := listStored(ctx, d.store, js.Name)
 	if err != nil {
-		js.problem(StateBroken, "ls -ld "+shellQuote(js.Dest), "its archives cannot be listed: %v", err)
+		if isRemote(js.Dest) {
+			js.unasked(err)
+		} else {
+			js.problem(StateBroken, "ls -ld "+shellQuote(js.Dest), "its archives cannot be listed: %v", err)
+		}
 		js.settle(js.State, js.Why)
 		return
 	}
@@ -98,6 +104,9 @@ func (j JobStatus) printDetail(env Env) error {
 
 // archives says how many there are, and how their sizes went.
 func (j JobStatus) archives() string {
+	if j.Unasked != "" {
+		return "not known"
+	}
 	text := fmt.Sprintf("%s, %s", plural(int64(j.Archives), "archive", "archives"), Size(j.Bytes))
 	if j.Free >= 0 {
 		text += fmt.Sprintf(", %s free", Size(j.Free))
@@ -165,6 +174,9 @@ func (j JobStatus) problems() string {
 	var b strings.Builder
 	for _, p := range j.Problems {
 		b.WriteString(p.text())
+	}
+	if j.Unasked != "" && j.Failures == 0 {
+		b.WriteString("  " + wrap("its destination could not be asked: "+oneLine(j.Unasked), helpWidth-len(wrapIndent), wrapIndent) + "\n")
 	}
 	return b.String()
 }

@@ -57,6 +57,7 @@ func (l *look) job(ctx context.Context, n numbered) JobStatus {
 		source = l.source(&js)
 	}
 	l.dest(ctx, &js, book, source)
+	l.copies(&js, j.Options)
 	var state State
 	var why string
 	if running {

@@ -2,11 +2,11 @@ package tinybackup
 
 import (
 	"context"
+	"fmt"
 	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
-	"tinybackup/internal/rotate"
 	"tinybackup/internal/sched"
 	"tinybackup/internal/store"
 )
@@ -28,7 +28,7 @@ type look struct {
 
 // A destination is what is in one, or why that is not known.
 type destination struct {
-	store  *store.Local
+	store  store.Store
 	free   int64             // bytes; -1 if that is not known
 	side   bool              // .tinybackup is there
 	series map[string]series // by name
@@ -57,7 +57,7 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 	} else if binary, err := os.Executable(); err == nil { // of go run: all it does here is look
 		l.env.Binary = binary
 	}
-	var paths []string
+	var asked []Options // one for each destination
 	used := make(map[string]bool)
 	for _, n := range jobs {
 		if n.broken != nil {
@@ -65,8 +65,8 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 		}
 		used[n.job.Scheduler] = true
 		if dest := n.job.Options.Dest; l.dests[dest] == nil {
-			l.dests[dest] = &destination{free: -1}
-			paths = append(paths, dest)
+			l.dests[dest] = &destination{}
+			asked = append(asked, n.job.Options)
 		}
 	}
 	l.entries, l.trouble = entries(ctx, l.env, "service") // which has what the job files say
@@ -87,8 +87,77 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 	if !l.service {
 		l.check["service"] = &HintError{Err: sched.ErrNotRunning, Hint: "tinybackup start"}
 	}
-	parallel(len(paths), func(i int) { l.dests[paths[i]].look(ctx, paths[i]) })
+	l.askAll(ctx, asked)
 	return l
+}
+
+// askAll looks into the destinations of these options. Those on other machines are
+// asked all at once: what takes long is the way there.
+func (l *look) askAll(ctx context.Context, asked []Options) {
+	var remote sync.WaitGroup
+	defer remote.Wait()
+	var local []*destination
+	var at []Options
+	for _, o := range asked {
+		d := l.dests[o.Dest]
+		if !isRemote(o.Dest) {
+			local, at = append(local, d), append(at, o)
+			continue
+		}
+		remote.Go(func() { *d = askRemote(ctx, l.env, o) })
+	}
+	parallel(len(local), func(i int) { *local[i] = lookInto(ctx, l.env, at[i]) })
+}
+
+// remoteLimit is how long a destination on another machine may take to answer when
+// somebody wants to know how things are.
+const remoteLimit = 15 * time.Second
+
+// errSilent says that a destination took longer than that.
+var errSilent = fmt.Errorf("it does not answer within %v", remoteLimit)
+
+// patience ends a context of what is asked of a destination on another machine when
+// that has taken too long.
+func patience(ctx context.Context, dest string) (context.Context, context.CancelFunc) {
+	if !isRemote(dest) {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, remoteLimit, errSilent)
+}
+
+// askRemote is lookInto, with an end also if what is asked knows none.
+func askRemote(ctx context.Context, env Env, o Options) destination {
+	ctx, cancel := patience(ctx, o.Dest)
+	defer cancel()
+	answer := make(chan destination)
+	go func() {
+		d := lookInto(ctx, env, o)
+		select {
+		case answer <- d:
+		case <-ctx.Done():
+			d.close()
+		}
+	}()
+	select {
+	case d := <-answer:
+		return d
+	case <-ctx.Done():
+		return destination{free: -1, err: context.Cause(ctx)}
+	}
+}
+
+// close closes the destination, if it is open.
+func (d *destination) close() {
+	if d.store != nil {
+		d.store.Close()
+	}
+}
+
+// close ends what newLook began.
+func (l *look) close() {
+	for _, d := range l.dests {
+		d.close()
+	}
 }
 
 // entriesOf are those that a scheduler has of a job.
@@ -101,30 +170,31 @@ func (l *look) entriesOf(scheduler string, n numbered) []sched.Entry {
 	return own
 }
 
-// look lists a destination.
-func (d *destination) look(ctx context.Context, path string) {
-	if d.store, d.err = openStore(path); d.err != nil {
-		return
+// lookInto lists the destination of o.
+func lookInto(ctx context.Context, env Env, o Options) (d destination) {
+	d.free = -1
+	if d.store, d.err = openStore(ctx, env, o.Dest, o.Access); d.err != nil {
+		return d
 	}
 	if n, err := d.store.Free(ctx); err == nil {
 		d.free = n
 	}
 	var objects []store.Object
 	if objects, d.err = d.store.List(ctx); d.err != nil {
-		return
+		return d
 	}
-	_, err := os.Lstat(filepath.Join(path, store.SideDir))
-	d.side = err == nil
-	d.series = make(map[string]series)
-	var all []stored
-	for _, o := range objects {
-		if name, ok := rotate.ParseName(o.Name); ok {
-			all = append(all, stored{Object: o, name: name})
-		}
+	if d.side, d.err = d.store.HasSide(ctx); d.err != nil {
+		return d
 	}
-	sortStored(all)
-	for _, a := range all {
-		s, more := d.series[a.name.Series]
+	d.series = seriesIn(objects)
+	return d
+}
+
+// seriesIn are the archives among what is in a destination, by name.
+func seriesIn(objects []store.Object) map[string]series {
+	found := make(map[string]series)
+	for _, a := range storedOf(objects, "") {
+		s, more := found[a.name.Series]
 		if !more {
 			s.newest = a
 		}
@@ -133,6 +203,7 @@ func (d *destination) look(ctx context.Context, path string) {
 		}
 		s.count++
 		s.bytes += a.Size
-		d.series[a.name.Series] = s
+		found[a.name.Series] = s
 	}
+	return found
 }

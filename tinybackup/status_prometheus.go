@@ -48,8 +48,8 @@ var jobMetrics = []metric{
 	{"tinybackup_next_run_timestamp_seconds", "When the next run is planned.", func(j JobStatus) (float64, bool) {
 		return seconds(j.Next), !j.Next.IsZero()
 	}},
-	{"tinybackup_archives", "Archives of the job in its destination.", func(j JobStatus) (float64, bool) { return float64(j.Archives), true }},
-	{"tinybackup_archives_bytes", "The sum of their sizes.", func(j JobStatus) (float64, bool) { return float64(j.Bytes), true }},
+	{"tinybackup_archives", "Archives of the job in its destination.", func(j JobStatus) (float64, bool) { return float64(j.Archives), j.Unasked == "" }},
+	{"tinybackup_archives_bytes", "The sum of their sizes.", func(j JobStatus) (float64, bool) { return float64(j.Bytes), j.Unasked == "" }},
 	{"tinybackup_destination_free_bytes", "What is free in the destination.", func(j JobStatus) (float64, bool) { return float64(j.Free), j.Free >= 0 }},
 }
 
@@ -57,10 +57,7 @@ var jobMetrics = []metric{
 // one HELP and one TYPE for each metric, and all its lines together.
 func (s Status) printMetrics(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	head := func(name, help string) {
-		out.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " gauge\n")
-	}
-	head("tinybackup_job_state", "The state that the job is in has 1, all others have 0.")
+	headOf(out, "tinybackup_job_state", "The state that the job is in has 1, all others have 0.")
 	for _, j := range s.Jobs {
 		for _, state := range states {
 			value := 0.0
@@ -71,16 +68,21 @@ func (s Status) printMetrics(w io.Writer) error {
 		}
 	}
 	for _, m := range jobMetrics {
-		head(m.name, m.help)
+		headOf(out, m.name, m.help)
 		for _, j := range s.Jobs {
 			if value, has := m.value(j); has {
 				out.WriteString(sample(m.name, value, "job", j.ID, "name", j.Name))
 			}
 		}
 	}
-	head("tinybackup_problems", "What is wrong and of no single job.")
+	headOf(out, "tinybackup_problems", "What is wrong and of no single job.")
 	out.WriteString(sample("tinybackup_problems", float64(len(s.Problems))))
 	return out.Flush()
+}
+
+// headOf are the lines before those of a metric.
+func headOf(out *bufio.Writer, name, help string) {
+	out.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " gauge\n")
 }
 
 // sample is one line: labels are names and values in turn.

@@ -86,6 +86,9 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 			env.say("%s job %s %q: %s -> %s", verb, j.ID, j.Name, oneLine(j.Source), oneLine(j.Dest))
 			stay := fmt.Sprintf("its archives, its history (%s) and its log (%s) stay", oneLine(j.State), oneLine(j.Log))
 			env.say("  %s", wrap(stay, helpWidth-len(wrapIndent), wrapIndent))
+			if j.Scheduler == scheduledElsewhere {
+				env.say("  whoever starts it does not know that: take its entry away there, too")
+			}
 		}
 	}
 	if len(done) == 0 {
@@ -100,7 +103,17 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 // Uninstall takes jobs off the schedule: first the scheduler's entry, so that
 // nothing is started that has no job, and then the job's file. Archives, history
 // and log stay. It returns what it has removed also when an error ends it.
+//
+// The record of a job beside its archives says from then on that it was uninstalled, if
+// its destination can be reached.
 func Uninstall(ctx context.Context, env Env, o UninstallOptions) (done []UninstalledJob, err error) {
+	done, gone, err := uninstall(ctx, env, o)
+	farewells(ctx, env, left(gone, nil))
+	return done, err
+}
+
+// uninstall is Uninstall, and gives the jobs that are gone, too. It tells nobody.
+func uninstall(ctx context.Context, env Env, o UninstallOptions) (done []UninstalledJob, gone []Job, err error) {
 	chosen := 0
 	for _, is := range []bool{o.All, o.Orphans, o.Which.Source != "", len(o.Which.Refs) > 0} {
 		if is {
@@ -109,35 +122,39 @@ func Uninstall(ctx context.Context, env Env, o UninstallOptions) (done []Uninsta
 	}
 	switch {
 	case chosen == 0:
-		return nil, &UsageError{Msg: "uninstall wants to know which jobs", Hint: "give SOURCE DEST, an id, --all or --orphans"}
+		return nil, nil, &UsageError{Msg: "uninstall wants to know which jobs", Hint: "give SOURCE DEST, an id, --all or --orphans"}
 	case chosen > 1:
-		return nil, &UsageError{Msg: "uninstall wants one of SOURCE DEST, ids, --all and --orphans", Hint: "tinybackup uninstall --help"}
+		return nil, nil, &UsageError{Msg: "uninstall wants one of SOURCE DEST, ids, --all and --orphans", Hint: "tinybackup uninstall --help"}
 	}
 	lock, err := lockJobs(ctx, env.Dirs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	if o.Orphans {
-		return removeOrphans(ctx, env, o.DryRun)
+		done, err = removeOrphans(ctx, env, o.DryRun)
+		return done, nil, err
 	}
 	picked, err := allJobs(env.Dirs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !o.All {
 		if picked, err = o.Which.pick(picked); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for _, n := range picked {
 		u, err := removeJob(ctx, env, n, o.DryRun)
 		if err != nil {
-			return done, err
+			return done, gone, err
 		}
 		done = append(done, u)
+		if n.broken == nil && !o.DryRun {
+			gone = append(gone, n.job)
+		}
 	}
-	return done, nil
+	return done, gone, nil
 }
 
 // removeOrphans removes the lines of jobs that are gone. A job whose line is gone

@@ -149,7 +149,7 @@ func answers(ctx context.Context, path string, limit time.Duration, ask func() e
 	case <-timer.C:
 		return &HintError{
 			Err:  fmt.Errorf("destination %q does not answer within %v", path, Duration(limit)),
-			Hint: "see whether its disk or its server is well, such as with: df " + shellQuote(path),
+			Hint: reachHint(path),
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestYear(t *testing.T) {
 	t.Parallel()
 	jobs, days := 100, 365
 	if withRace {
-		jobs, days = 24, 60
+		jobs, days = 16, 60
 	}
 	for n := range jobs {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {

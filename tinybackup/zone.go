@@ -6,10 +6,24 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"tinybackup/internal/zones"
 )
 
 // zoneinfo is where the files of time zones are, below some directory.
 const zoneinfo = "/zoneinfo/"
+
+// UseZone has all times of this process be those of TZ on a machine without time
+// zones, too, where Go takes any TZ for UTC. It sets time.Local: call it first.
+func UseZone() {
+	tz := strings.TrimPrefix(os.Getenv("TZ"), ":")
+	if _, err := time.LoadLocation(tz); err == nil {
+		return
+	}
+	if zone, known := knownZone(tz); known {
+		time.Local = zone
+	}
+}
 
 // localZone is the time zone of this process with its real name, for a job to
 // remember: time.Local is called "Local" wherever it is.
@@ -25,7 +39,7 @@ func localZone() *time.Location {
 func machineZone() *time.Location {
 	if target, err := filepath.EvalSymlinks("/etc/localtime"); err == nil {
 		if _, name, found := strings.Cut(target, zoneinfo); found {
-			if zone, err := time.LoadLocation(name); err == nil {
+			if zone, err := zones.Load(name); err == nil {
 				return zone
 			}
 		}
@@ -59,7 +73,7 @@ func knownZone(name string) (*time.Location, bool) {
 			}
 		}
 	}
-	if zone, err := time.LoadLocation(name); err == nil {
+	if zone, err := zones.Load(name); err == nil {
 		return zone, true
 	}
 	return time.UTC, false

@@ -1,0 +1,180 @@
+package tinybackup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tinybackup/internal/store"
+)
+
+// How long a run may take to leave its record: a destination that does not answer is
+// not waited for, least of all by a run that was told to end.
+const (
+	recordLimit = 30 * time.Second
+	goneLimit   = 10 * time.Second // uninstall, for which somebody waits
+	recordHaste = 5 * time.Second
+)
+
+// outcome is what a record tells of this run, given how it ended.
+func (r *run) outcome(ctx context.Context, err error) HistoryEntry {
+	report := r.report
+	r.warn.into(&report)
+	entry := HistoryEntry{Start: r.start, End: r.Now()}
+	if r.promise != nil {
+		entry.Slot = r.promise.slot
+	}
+	entry.fill(ctx, report, err)
+	entry.First = nil
+	return entry
+}
+
+// recordOf is the record of a job of o after a run of that outcome.
+func (e Env) recordOf(o Options, job string, last HistoryEntry) Record {
+	last.Error = o.toldTo(last.Error)
+	rec := Record{
+		Version: recordVersion, Tool: versionText(), Recorded: last.End, Host: e.hostName(), Job: job, Name: o.Name, Source: o.Source, Last: &last,
+	}
+	if len(o.Encrypt) > 0 {
+		rec.seal(o.Source)
+	}
+	if e.promise != nil {
+		e.promise.into(&rec)
+	}
+	return rec
+}
+
+// leaveRecord leaves word of the run beside its archives, as far as that goes: the run
+// has ended, and nothing of it depends on that. What a run that was refused had to say,
+// whoever typed it has heard. st is the destination if that is open.
+func (r *run) leaveRecord(ctx context.Context, st store.Store, err error) {
+	if r.recorded || r.DryRun || errors.As(err, new(*UsageError)) || errors.As(err, new(*BusyError)) {
+		return
+	}
+	r.recorded = true
+	defer r.pulse.hold()() // its limit is its own
+	rec := r.recordOf(r.Options, r.job, r.outcome(ctx, err))
+	rec.Archives, rec.Bytes = r.report.Kept, r.report.KeptBytes
+	failed := soon(ctx, r.Dest, recordLimit, func(ctx context.Context) error {
+		if st == nil {
+			return atDest(ctx, r.Env, r.Options, func(st store.Store) error { return leaveRecord(ctx, st, rec) })
+		}
+		return leaveRecord(ctx, st, rec)
+	})
+	if failed != nil {
+		r.Log.Info("no record of this run is left beside its archives", "why", failed.Error())
+	}
+}
+
+// leaveRecord leaves word of the copies beside them, given how that went.
+func (k *copying) leaveRecord(ctx context.Context, st store.Store, err error) {
+	last := k.last
+	last.End, last.Archive, last.Written = k.Now(), "", 0
+	if err == nil {
+		k.note(func(c *CopyReport) { last.Archive = c.Newest })
+		for _, a := range k.here {
+			if a.Name == last.Archive {
+				last.Written = a.Size
+			}
+		}
+	} else {
+		last.Result, last.Exit, last.Error = ResultFailed, exitStatus(ctx, err), inOneLine(err)
+	}
+	defer k.pulse.hold()()
+	rec := k.recordOf(k.Options, k.job, last)
+	if err := soon(ctx, k.Dest, recordLimit, func(ctx context.Context) error { return leaveRecord(ctx, st, rec) }); err != nil {
+		k.Log.Info("no record is left beside the copies", "dest", k.Dest, "why", err.Error())
+	}
+}
+
+// soon calls do, which is about dest and gets a context of its own, and waits for it no
+// longer than limit.
+func soon(ctx context.Context, dest string, limit time.Duration, do func(ctx context.Context) error) error {
+	if ctx.Err() != nil {
+		limit = recordHaste
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, fmt.Errorf("%q does not answer", dest))
+	defer cancel()
+	return answers(ctx, dest, limit, func() error { return do(ctx) })
+}
+
+// atDest opens the destination of o for do.
+func atDest(ctx context.Context, env Env, o Options, do func(store.Store) error) (err error) {
+	st, err := openStore(ctx, env, o.Dest, o.Access)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return do(st)
+}
+
+// A place is where a job has archives.
+type place struct {
+	job     string  // id
+	options Options // those of a copy have its destination
+}
+
+// places are those of a job.
+func (j Job) places() []place {
+	all := []place{{j.ID, j.Options}}
+	for _, c := range j.Options.CopyTo {
+		all = append(all, place{j.ID, j.Options.forCopy(c)})
+	}
+	return all
+}
+
+// left are the places of jobs that were, and are none of the jobs that are now.
+func left(were, are []Job) (gone []place) {
+	for _, old := range were {
+	places:
+		for _, p := range old.places() {
+			for _, j := range are {
+				for _, q := range j.places() {
+					if p.options.Name == q.options.Name && samePlace(p.options.Dest, q.options.Dest) {
+						continue places
+					}
+				}
+			}
+			gone = append(gone, p)
+		}
+	}
+	return gone
+}
+
+// moved are the places that jobs have left that were changed.
+func moved(jobs ...InstalledJob) []place {
+	var were, are []Job
+	for _, p := range jobs {
+		if p.old != nil {
+			were, are = append(were, *p.old), append(are, p.job)
+		}
+	}
+	return left(were, are)
+}
+
+// farewells say in places that jobs have left that nothing is to be expected there any
+// more. One that cannot be reached is not told: then its job is silent there.
+func farewells(ctx context.Context, env Env, gone []place) {
+	several(len(gone), fleetAtOnce, func(i int) {
+		p := gone[i]
+		err := soon(ctx, p.options.Dest, goneLimit, func(ctx context.Context) error {
+			return atDest(ctx, env, p.options, func(st store.Store) error { return retire(ctx, st, p, env.Now()) })
+		})
+		if err != nil {
+			env.Log.Info("no record is left that the job is gone from there", "job", p.job, "dest", p.options.Dest, "why", err.Error())
+		}
+	})
+}
+
+// retire notes in a job's record that it was uninstalled at now. Where it left none,
+// there is none.
+func retire(ctx context.Context, st store.Store, p place, now time.Time) error {
+	rec, err := readRecord(ctx, st, p.options.Name)
+	if err != nil || rec.Job != p.job || !rec.Removed.IsZero() {
+		return ignoreMissing(err)
+	}
+	rec.Recorded, rec.Removed = now, now
+	rec.Next, rec.LateAfter, rec.SilentAfter = time.Time{}, time.Time{}, time.Time{}
+	return putRecord(ctx, st, rec)
+}
