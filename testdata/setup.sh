@@ -36,13 +36,31 @@ setfacl          acl
 setfattr         attr
 setcap           libcap2-bin
 strace           strace
+sshd             openssh-server
+ssh-keygen       openssh-client
+ssh-agent        openssh-client
+rclone           rclone
 mandoc           mandoc
 git              git
 gcc              gcc
+make             make
+age              age
+ssh-keygen       openssh-client
 '
 
 # A person's PATH often has no sbin.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# An S3 server, which is no Debian package. It takes a minute, beside the rest.
+building=
+if ! command -v versitygw >/dev/null && [ ! -x "$HOME/go/bin/versitygw" ] && command -v go >/dev/null; then
+	GOBIN=$HOME/go/bin go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 </dev/null >/dev/null 2>&1 &
+	building=$!
+fi
+built() {
+	[ -z "$building" ] || wait "$building" || echo "setup: versitygw could not be built"
+}
+trap built EXIT
 
 tools='' packages=''
 while read -r tool package; do
