@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,34 +98,49 @@ func TestDeviceBadSectors(t *testing.T) {
 }
 
 // TestDeviceCut cuts the file under a loop device, so that the kernel has nothing to
-// read from there on: real errors, and few of them are waited for.
+// read from there on: real errors, and few of them are waited for. What stands just
+// before them is stored, also where the kernel's cache has it in one unit with what
+// is gone, as when somebody reads the device from its beginning.
 func TestDeviceCut(t *testing.T) {
 	inside(t)
 	t.Parallel()
 	const size, cut = 24 << 20, 17<<20 + 5*4096
-	device, image, data := noisy(t, size)
-	check(t, os.Truncate(image, cut))
-	p := newProgram(t)
-	dest := newDir(t)
-	reads := 0
-	o := p.traced(t, device, func(c faults.Call) faults.Action {
-		if c.Overlaps(cut, size-cut) {
-			reads++
-		}
-		return faults.Action{}
-	}, "run", "--name", "card", device, dest)
-	if o.Code != 3 || !strings.Contains(o.Stderr, fmt.Sprintf(" bytes at %d can't be read", cut)) {
-		t.Errorf("got exit %d: %s", o.Code, o.Stderr)
-	}
-	if text := fmt.Sprintf("%s bytes could not be read", "7,319,552"); !strings.Contains(o.Stdout, text) || size-cut != 7319552 {
-		t.Errorf("got %q, want it to say %q", o.Stdout, text)
-	}
-	clear(data[cut:])
-	if !bytes.Equal(p.image(t, dest), data) {
-		t.Error("the image is not what the device still holds, and zeros")
-	}
-	if reads > 80 {
-		t.Errorf("%d reads of what is gone, want a few", reads)
+	for _, warm := range []bool{false, true} {
+		t.Run(fmt.Sprint("warm=", warm), func(t *testing.T) {
+			device, image, data := noisy(t, size)
+			check(t, os.Truncate(image, cut))
+			p := newProgram(t)
+			dest := newDir(t)
+			reads := 0
+			o := p.traced(t, device, func(c faults.Call) faults.Action {
+				if warm {
+					warm = false
+					f, err := os.Open(device)
+					check(t, err)
+					defer f.Close()
+					if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f}, make([]byte, 1<<20)); err == nil {
+						t.Error("all of the device can be read")
+					}
+				}
+				if c.Overlaps(cut, size-cut) {
+					reads++
+				}
+				return faults.Action{}
+			}, "run", "--name", "card", device, dest)
+			if o.Code != 3 || !strings.Contains(o.Stderr, fmt.Sprintf(" bytes at %d can't be read", cut)) {
+				t.Errorf("got exit %d: %s", o.Code, o.Stderr)
+			}
+			if text := fmt.Sprintf("%s bytes could not be read", "7,319,552"); !strings.Contains(o.Stdout, text) || size-cut != 7319552 {
+				t.Errorf("got %q, want it to say %q", o.Stdout, text)
+			}
+			clear(data[cut:])
+			if !bytes.Equal(p.image(t, dest), data) {
+				t.Error("the image is not what the device still holds, and zeros")
+			}
+			if reads > 80 {
+				t.Errorf("%d reads of what is gone, want a few", reads)
+			}
+		})
 	}
 }
 

@@ -38,12 +38,13 @@ const (
 
 // A salvage is a piece that gave an error, on its way to what can be read of it.
 type salvage struct {
-	c     *Content
-	into  []byte
-	off   int64
-	bad   []bool // by sector
-	cause error  // the first failure
-	gone  error  // a *GoneError, which ends it
+	c      *Content
+	into   []byte
+	off    int64
+	bad    []bool        // by sector
+	direct *directReader // nil: only the page cache can be asked
+	cause  error         // the first failure
+	gone   error         // a *GoneError, which ends it
 }
 
 // salvage reads what can be read of a piece that gave an error; the rest are zeros,
@@ -51,7 +52,8 @@ type salvage struct {
 func (c *Content) salvage(into []byte, off int64, warn func(Warning)) error {
 	first := off / salvageSize
 	n := int((off+int64(len(into))-1)/salvageSize-first) + 1
-	s := &salvage{c: c, into: into, off: off, bad: make([]bool, n)}
+	s := &salvage{c: c, into: into, off: off, bad: make([]bool, n), direct: openDirect(c.fd)}
+	defer s.direct.close()
 	tried := -1 // what is behind it was left out, up to the next sector that can be read
 	for i := 0; i < n && s.gone == nil; {
 		if s.try(i) {
@@ -92,7 +94,7 @@ func (s *salvage) span(i int) (from, to int) {
 func (s *salvage) try(i int) bool {
 	from, to := s.span(i)
 	src := s.c.entry.src
-	n, err := src.readAt(s.c.fd, s.into[from:to], s.off+int64(from))
+	n, err := s.read(s.into[from:to], s.off+int64(from))
 	clear(s.into[from+n : to])
 	if err == io.EOF {
 		s.gone = s.c.ends(s.off + int64(from+n))
@@ -111,6 +113,22 @@ func (s *salvage) try(i int) bool {
 		s.gone = &GoneError{Path: src.Path, At: s.off + int64(from), Err: err}
 	}
 	return false
+}
+
+// read reads a sector past the page cache, where that can be done: since Linux 6.15 a
+// device's cache is in units of up to some megabytes, and one bad sector makes a whole
+// unit unreadable there.
+func (s *salvage) read(into []byte, off int64) (int, error) {
+	src := s.c.entry.src
+	if s.direct != nil {
+		n, err := s.direct.read(src, into, off)
+		if err != unix.EINVAL { // open(2): what O_DIRECT asks for is not the same everywhere
+			return n, err
+		}
+		s.direct.close()
+		s.direct = nil
+	}
+	return src.readAt(s.c.fd, into, off)
 }
 
 // tell warns of each range that is lost.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -238,5 +239,36 @@ func TestSalvageGone(t *testing.T) {
 	must(t, err)
 	if lost := m.lost(t); !slices.Equal(lost, span(100, 5000)) || !bytes.Equal(got[:100*salvageSize], m.data[:100*salvageSize]) {
 		t.Errorf("a file: lost %d sectors, want 4900", len(lost))
+	}
+}
+
+// Where the page cache can't be gone around, it is asked itself.
+func TestSalvageNotDirect(t *testing.T) {
+	t.Parallel()
+	for _, device := range []bool{false, true} {
+		m := newMedium(t, device, 64)
+		m.bad[10], m.bad[63] = true, true
+		pread, first, refused := m.source.pread, -1, 0
+		m.source.pread = func(fd int, p []byte, off int64) (int, error) {
+			if first == -1 {
+				first = fd
+			}
+			if fd != first {
+				refused++
+				return -1, unix.EINVAL
+			}
+			return pread(fd, p, off)
+		}
+		got, err := m.read(t)
+		must(t, err)
+		want := bytes.Clone(m.data)
+		clear(want[10*salvageSize : 11*salvageSize])
+		clear(want[63*salvageSize:])
+		if !bytes.Equal(got, want) {
+			t.Errorf("device %v: what was read is not the source without what is bad", device)
+		}
+		if runtime.GOOS == "linux" && refused != 1 {
+			t.Errorf("device %v: refused %d times, want once", device, refused)
+		}
 	}
 }

@@ -21,3 +21,14 @@ func deviceSize(f *os.File) (int64, error) { return f.Seek(0, 2) }
 func flushDevice(f *os.File) error { return errors.ErrUnsupported }
 
 func sectorSize(f *os.File) (int64, error) { return 0, errors.ErrUnsupported }
+
+// A directReader is for systems whose page cache has large units.
+type directReader struct{}
+
+func openDirect(fd int) *directReader { return nil }
+
+func (d *directReader) close() {}
+
+func (d *directReader) read(s *Source, into []byte, off int64) (int, error) {
+	return 0, errors.ErrUnsupported
+}
