@@ -45,7 +45,6 @@ git              git
 gcc              gcc
 make             make
 age              age
-ssh-keygen       openssh-client
 '
 
 # A person's PATH often has no sbin.
