@@ -137,6 +137,9 @@ func eachHour(t *testing.T, p *program, id string) {
 	served := 0
 	var last time.Time
 	for _, r := range all {
+		if r.Result == "skipped" {
+			continue
+		}
 		first := r.Slot.Add(-time.Duration(max(r.Missed, 1)-1) * time.Hour)
 		if !last.IsZero() && first.Sub(last) != time.Hour {
 			t.Errorf("after the slot %s comes %s: %s", last.Format("15:04"), first.Format("15:04"), words(all))
