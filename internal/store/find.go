@@ -15,7 +15,12 @@ import (
 // BACKUPS/HOST/JOB, and one more.
 const findDepth = 3
 
-// Find implements Store. It enters no hidden directory, and follows no symbolic link.
+// lostFound is what only root may look into at the top of many a file system: fsck(8)
+// puts there what it finds, and nobody else.
+const lostFound = "lost+found"
+
+// Find implements Store. It enters neither a hidden directory nor lost+found, and follows no
+// symbolic link.
 func (l *Local) Find(ctx context.Context, suffix string) ([]Found, error) {
 	found, err := l.find(ctx, suffix, "", findDepth)
 	return tidy(found), err
@@ -35,7 +40,7 @@ func (l *Local) find(ctx context.Context, suffix, below string, deeper int) ([]F
 	entries, listErr := os.ReadDir(l.dir)
 	errs := []error{err, fail(op, l.dir, listErr)}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == lostFound {
 			continue
 		}
 		sub, err := OpenLocal(filepath.Join(l.dir, e.Name()))

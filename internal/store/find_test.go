@@ -15,7 +15,7 @@ import (
 func TestLocalFind(t *testing.T) {
 	t.Parallel()
 	top, other := t.TempDir(), t.TempDir()
-	for _, dir := range []string{"", "host", "host/a/b", "host/a/b/c", ".hidden", "host/.git"} {
+	for _, dir := range []string{"", "host", "host/a/b", "host/a/b/c", ".hidden", "host/.git", "lost+found"} {
 		side := filepath.Join(top, dir, store.SideDir)
 		if err := os.MkdirAll(side, 0o700); err != nil {
 			t.Fatal(err)

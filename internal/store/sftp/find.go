@@ -19,7 +19,7 @@ const (
 )
 
 // Find implements store.Driver: it walks the directories at and below this one, but for hidden
-// ones and those that symbolic links lead to, three levels deep.
+// ones, lost+found and those that symbolic links lead to, three levels deep.
 func (d *Driver) Find(ctx context.Context, suffix string) ([]store.Found, error) {
 	var found []store.Found
 	var errs []error
@@ -79,7 +79,7 @@ func (d *Driver) look(ctx context.Context, dir, suffix string) (below []string, 
 					sides = append(sides, o)
 				}
 			}
-		case !strings.HasPrefix(e.Name(), "."):
+		case !strings.HasPrefix(e.Name(), ".") && e.Name() != "lost+found":
 			below = append(below, path.Join(dir, e.Name()))
 		}
 	}
