@@ -37,7 +37,7 @@ func newEditing(env Env, n numbered) (e *editing, err error) {
 func (e *editing) save(ctx context.Context, text []byte) (done InstalledJob, err error) {
 	defer func() {
 		if err == nil {
-			farewells(ctx, e.env, moved(done))
+			inform(ctx, e.env, changed(done))
 		}
 	}()
 	lock, err := lockJobs(ctx, e.env.Dirs)

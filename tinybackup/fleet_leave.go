@@ -40,7 +40,10 @@ func (e Env) recordOf(o Options, job string, last HistoryEntry) Record {
 		rec.seal(o.Source)
 	}
 	if e.promise != nil {
-		e.promise.into(&rec)
+		p, holds := e.promise.now(e.Dirs, o)
+		if p.into(&rec); !holds {
+			rec.remove(rec.Recorded)
+		}
 	}
 	return rec
 }
@@ -111,15 +114,16 @@ func atDest(ctx context.Context, env Env, o Options, do func(store.Store) error)
 
 // A place is where a job has archives.
 type place struct {
-	job     string  // id
-	options Options // those of a copy have its destination
+	job     string   // id
+	options Options  // those of a copy have its destination
+	promise *promise // of its schedule, if that is another one now; nil: the job is gone from there
 }
 
 // places are those of a job.
 func (j Job) places() []place {
-	all := []place{{j.ID, j.Options}}
+	all := []place{{job: j.ID, options: j.Options}}
 	for _, c := range j.Options.CopyTo {
-		all = append(all, place{j.ID, j.Options.forCopy(c)})
+		all = append(all, place{job: j.ID, options: j.Options.forCopy(c)})
 	}
 	return all
 }
@@ -142,39 +146,53 @@ func left(were, are []Job) (gone []place) {
 	return gone
 }
 
-// moved are the places that jobs have left that were changed.
-func moved(jobs ...InstalledJob) []place {
+// changed are the places where what the records of changed jobs promise does not hold
+// any more: those that a job has left, and all of one that has another schedule.
+func changed(jobs ...InstalledJob) []place {
 	var were, are []Job
+	var stay []place
 	for _, p := range jobs {
-		if p.old != nil {
-			were, are = append(were, *p.old), append(are, p.job)
+		if p.old == nil {
+			continue
+		}
+		were, are = append(were, *p.old), append(are, p.job)
+		if p.job.sameEntry(*p.old) && p.job.Options.Jitter == p.old.Options.Jitter {
+			continue
+		}
+		for _, at := range p.job.places() {
+			at.promise = &promise{job: p.job, spec: p.spec}
+			stay = append(stay, at)
 		}
 	}
-	return left(were, are)
+	return append(left(were, are), stay...)
 }
 
-// farewells say in places that jobs have left that nothing is to be expected there any
-// more. One that cannot be reached is not told: then its job is silent there.
-func farewells(ctx context.Context, env Env, gone []place) {
-	several(len(gone), fleetAtOnce, func(i int) {
-		p := gone[i]
+// inform says in places what is to be expected there from now on. One that cannot be
+// reached is not told: then its job is silent there.
+func inform(ctx context.Context, env Env, places []place) {
+	several(len(places), fleetAtOnce, func(i int) {
+		p := places[i]
 		err := soon(ctx, p.options.Dest, goneLimit, func(ctx context.Context) error {
-			return atDest(ctx, env, p.options, func(st store.Store) error { return retire(ctx, st, p, env.Now()) })
+			return atDest(ctx, env, p.options, func(st store.Store) error { return p.tell(ctx, st, env.Now()) })
 		})
 		if err != nil {
-			env.Log.Info("no record is left that the job is gone from there", "job", p.job, "dest", p.options.Dest, "why", err.Error())
+			env.Log.Info("its record there is not brought up to date", "job", p.job, "dest", p.options.Dest, "why", err.Error())
 		}
 	})
 }
 
-// retire notes in a job's record that it was uninstalled at now. Where it left none,
-// there is none.
-func retire(ctx context.Context, st store.Store, p place, now time.Time) error {
+// tell notes in a job's record that it was uninstalled at now, or has another schedule.
+// Where it left none, there is none.
+func (p place) tell(ctx context.Context, st store.Store, now time.Time) error {
 	rec, err := readRecord(ctx, st, p.options.Name)
 	if err != nil || rec.Job != p.job || !rec.Removed.IsZero() {
 		return ignoreMissing(err)
 	}
-	rec.Recorded, rec.Removed = now, now
-	rec.Next, rec.LateAfter, rec.SilentAfter = time.Time{}, time.Time{}, time.Time{}
+	rec.Recorded = now
+	if p.promise != nil {
+		p.promise.into(&rec)
+	} else {
+		rec.remove(now)
+	}
 	return putRecord(ctx, st, rec)
 }

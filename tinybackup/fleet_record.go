@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,11 +178,33 @@ func (r *Record) after(old Record) {
 	}
 }
 
+// remove notes that the job was uninstalled: nothing is to be heard of it any more.
+func (r *Record) remove(at time.Time) {
+	r.Removed, r.Next, r.LateAfter, r.SilentAfter = at, time.Time{}, time.Time{}, time.Time{}
+}
+
 // A promise is when a job will be heard of again.
 type promise struct {
 	job  Job
 	spec *sched.Spec
 	slot time.Time // the one that the run serves; none if it was asked for between two
+}
+
+// now is the promise of the job as its file has it now: it may have been changed while
+// the run went on. false: it was uninstalled, or has left the destination and name of o.
+func (p promise) now(dirs Dirs, o Options) (promise, bool) {
+	job, err := readJob(dirs, p.job.Path)
+	if err != nil {
+		return p, !errors.Is(err, fs.ErrNotExist)
+	}
+	spec, err := job.Spec()
+	if err != nil {
+		return p, true
+	}
+	p.job, p.spec = job, spec
+	return p, slices.ContainsFunc(job.places(), func(at place) bool {
+		return at.options.Name == o.Name && samePlace(at.options.Dest, o.Dest)
+	})
 }
 
 // into tells it in a record, at its time. The next run may take twice as long as this one did,
@@ -193,6 +216,7 @@ func (p promise) into(r *Record) {
 	if p.slot.After(from) { // a timer's clock is a little ahead
 		from = p.slot
 	}
+	r.Next, r.LateAfter, r.SilentAfter = time.Time{}, time.Time{}, time.Time{}
 	next, more := p.spec.Next(from)
 	if !more {
 		return

@@ -104,7 +104,7 @@ func Install(ctx context.Context, env Env, o InstallOptions) (_ []InstalledJob, 
 	if !o.DryRun {
 		defer func() {
 			if err == nil {
-				farewells(ctx, env, moved(installed(plans)...))
+				inform(ctx, env, changed(installed(plans)...))
 			}
 		}()
 		lock, lockErr := lockJobs(ctx, env.Dirs)

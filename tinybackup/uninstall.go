@@ -108,7 +108,7 @@ func (c *uninstallCommand) execute(ctx context.Context, env Env) error {
 // its destination can be reached.
 func Uninstall(ctx context.Context, env Env, o UninstallOptions) (done []UninstalledJob, err error) {
 	done, gone, err := uninstall(ctx, env, o)
-	farewells(ctx, env, left(gone, nil))
+	inform(ctx, env, left(gone, nil))
 	return done, err
 }
 
