@@ -127,7 +127,8 @@ func (r *run) inheritSum(ctx context.Context, from string) {
 
 // link makes the new archive another name of the previous one, as nothing has
 // changed. Where the destination has no such thing, it copies the bytes into p
-// and returns false.
+// and returns false; they are compared with their checksums while they pass, as what
+// is read back later would only be as damaged as they are.
 func (r *run) link(ctx context.Context, p store.Pending, previous store.Reader, from string) (bool, error) {
 	err := r.withManifest(ctx, func() error { return r.store.Link(ctx, from, r.manifest.Archive) })
 	if !errors.Is(err, errors.ErrUnsupported) {
@@ -147,7 +148,17 @@ func (r *run) link(ctx context.Context, p store.Pending, previous store.Reader, 
 			copied += n
 		}
 	}
-	rest := io.NewSectionReader(previous, copied, r.manifest.Size-copied)
-	_, err = io.Copy(p, &watched{ctx: ctx, r: rest, told: func(int64) { r.pulse.beat() }})
+	if copied > 0 {
+		rest := io.NewSectionReader(previous, copied, r.manifest.Size-copied)
+		_, err = io.Copy(p, &watched{ctx: ctx, r: rest, told: func(int64) { r.pulse.beat() }})
+		return false, err
+	}
+	c := archive.Copying{Archive: previous, SHA256: r.manifest.SHA256, Progress: func(int64) { r.pulse.beat() }}
+	if r.readers == nil {
+		c.Frames = r.manifest.AllFrames()
+	}
+	if _, err = archive.Copy(ctx, p, c); ctx.Err() == nil && (errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrUnreadable)) {
+		err = fmt.Errorf("%w: %w", archive.ErrPrevious, err)
+	}
 	return false, err
 }

@@ -1,13 +1,18 @@
 package tinybackup
 
 import (
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"tinybackup/internal/archive"
+	"tinybackup/internal/store"
+	"tinybackup/internal/store/storetest"
 )
 
 // newLateBench is a bench whose clock is far ahead of the source's times, so that
@@ -186,5 +191,48 @@ func TestRunLinkToDamaged(t *testing.T) {
 	r := b.good(func(o *Options) { o.Keep = 1 })
 	if r.WarningCount != 0 || len(r.Removed) != 2 {
 		t.Errorf("report %+v, want two removed", r)
+	}
+}
+
+// A plainMemory is a service that copies nothing by itself, as rclone is.
+type plainMemory struct{ *storetest.Memory }
+
+func (plainMemory) Copies(context.Context) bool { return false }
+
+func (m plainMemory) Create(ctx context.Context, key string) (store.Pending, error) {
+	p, err := m.Memory.Create(ctx, key)
+	return plainPending{p}, err
+}
+
+type plainPending struct{ store.Pending }
+
+func (plainPending) CopyRange(io.ReaderAt, int64, int64) (bool, error) { return false, nil }
+
+// The newest archive is damaged, or cannot be read, nothing has changed, and the
+// destination has no links: its bytes are not copied.
+func TestRunCopyOfDamaged(t *testing.T) {
+	t.Parallel()
+	b := newLateBench(t)
+	m := storetest.NewMemory()
+	b.env.openRemote = func(context.Context, string, Access) (store.Driver, error) { return plainMemory{m}, nil }
+	b.dst = "rclone:x:y"
+	first := b.good(nil)
+	data := m.Object(first.Archive)
+	damaged := []byte(data)
+	damaged[len(damaged)/2] ^= 4
+	m.Set(first.Archive, string(damaged))
+	second := b.good(nil)
+	if second.WarningCount != 1 || !strings.Contains(second.Warnings[0], "is not used: the previous archive is damaged") || m.Object(second.Archive) != data {
+		t.Errorf("damaged: report %+v, want a warning, and another archive as the first was", second)
+	}
+	m.Fail = func(method, key string) error {
+		if method == "read" && key == second.Archive {
+			return &store.Error{Op: method, Path: key, Err: syscall.EIO}
+		}
+		return nil
+	}
+	third := b.good(nil)
+	if third.WarningCount != 1 || !strings.Contains(third.Warnings[0], "cannot be read at byte 0") || m.Object(third.Archive) != data {
+		t.Errorf("not to be read: report %+v, want a warning, and another archive as the first was", third)
 	}
 }

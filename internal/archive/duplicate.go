@@ -15,6 +15,10 @@ import (
 // its checksum, says.
 var ErrDamaged = errors.New("the archive is damaged")
 
+// ErrUnreadable says that an archive that was to be copied could not be read. What was
+// written before is not to blame.
+var ErrUnreadable = errors.New("the archive cannot be read")
+
 // copyBuffer is how much is read at once, in bytes.
 const copyBuffer = 1 << 20
 
@@ -108,7 +112,7 @@ func (w *duplicator) send(from, to int64) error {
 		}
 		buf := w.buf[:min(int64(len(w.buf)), to-from)]
 		if n, err := w.Archive.ReadAt(buf, from); n < len(buf) {
-			return fmt.Errorf("read it at byte %d: %w", from+int64(n), noEOF(err))
+			return fmt.Errorf("%w at byte %d: %w", ErrUnreadable, from+int64(n), noEOF(err))
 		}
 		if _, err := w.check.Write(buf); err != nil {
 			return err
