@@ -25,7 +25,6 @@ var libraries = map[string]string{
 	"github.com/bmatcuk/doublestar/v4":   "internal/source",
 	"github.com/gofrs/flock":             "internal/store",
 	"github.com/jessevdk/go-flags":       "tinybackup",
-	"github.com/kevinburke/ssh_config":   "internal/store/sftp",
 	"github.com/klauspost/compress":      "internal/archive",
 	"github.com/minio/minio-go/v7":       "internal/store/s3",
 	"github.com/nicholas-fedor/shoutrrr": "internal/notify",

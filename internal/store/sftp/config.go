@@ -1,18 +1,12 @@
 package sftp
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
-
-	"github.com/kevinburke/ssh_config"
 )
 
 // target is a server, and how to log in to it: what ssh_config(5) makes of an address.
@@ -35,84 +29,91 @@ const systemKnownHosts = "/etc/ssh/ssh_known_hosts"
 // resolve applies ssh_config(5) to an address: of the keywords those that tell where the
 // server is, who we are there, and how either proves it.
 func resolve(opt Options, a address) (target, error) {
-	var files []*ssh_config.Config
-	for _, name := range []string{filepath.Join(opt.Home, ".ssh", "config"), "/etc/ssh/ssh_config"} {
-		file, err := readConfig(name)
-		if err != nil {
-			return target{}, err
-		}
-		files = append(files, file)
+	who, err := user.Current() // not $USER: of su(1) and sudo(8), some leave it as it was
+	if err != nil {
+		return target{}, fmt.Errorf("who to log in as: %w", err)
 	}
-	all := func(key string) (values []string) {
-		for _, file := range files {
-			v, _ := file.GetAll(a.host, key) // errs only for nodes that Decode did not make
-			values = append(values, v...)
-		}
-		return values
+	me := who.Username
+	said, err := readSettings(a, me, opt.Home)
+	if err != nil {
+		return target{}, err
 	}
-	first := func(key string) string {
-		if v := all(key); len(v) > 0 {
-			return v[0]
-		}
-		return ""
-	}
+	first := said.first
 
-	t := target{name: a.host}
-	host := or(strings.ReplaceAll(first("HostName"), "%h", a.host), a.host)
-	port := or(a.port, first("Port"), "22")
+	t := target{name: a.host, user: or(first("user"), me)}
+	host, port := said.hostName(), or(first("port"), "22")
 	t.addr = net.JoinHostPort(host, port)
 	t.keyName = t.addr
-	if alias := first("HostKeyAlias"); alias != "" {
+	if alias := first("hostkeyalias"); alias != "" {
 		t.keyName = net.JoinHostPort(alias, "22") // ssh looks it up without a port
 	}
-	t.user = or(a.user, first("User"), opt.Env("USER"))
-	if t.user == "" {
-		u, err := user.Current()
-		if err != nil {
-			return target{}, fmt.Errorf("who to log in as: %w", err)
-		}
-		t.user = u.Username
-	}
 
-	expand := func(name string) string { return expandPath(name, opt.Home, host, t.user) }
-	t.knownHosts = []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts2", systemKnownHosts}
-	if v := first("UserKnownHostsFile"); v != "" {
-		t.knownHosts = append(strings.Fields(v), systemKnownHosts)
+	expand := func(names ...string) (files []string) {
+		for _, name := range names {
+			if !strings.EqualFold(name, "none") {
+				files = append(files, expandPath(opt, name, map[byte]string{
+					'%': "%", 'd': opt.Home, 'h': host, 'n': a.host, 'p': port, 'r': t.user, 'u': me,
+				}))
+			}
+		}
+		return files
 	}
+	t.knownHosts = expand(append(said.values("userknownhostsfile", "~/.ssh/known_hosts", "~/.ssh/known_hosts2"),
+		said.values("globalknownhostsfile", systemKnownHosts, systemKnownHosts+"2")...)...)
 	if opt.KnownHosts != "" {
 		t.knownHosts = []string{opt.KnownHosts}
 	}
-	each(t.knownHosts, expand)
-
-	t.identities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"}
-	if v := all("IdentityFile"); len(v) > 0 {
-		t.identities = v
-	}
-	t.only = strings.EqualFold(first("IdentitiesOnly"), "yes")
+	t.identities = expand(said.values("identityfile",
+		"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk")...)
+	t.only = strings.EqualFold(first("identitiesonly"), "yes")
 	if opt.Identity != "" {
 		t.identities, t.only, t.explicit = []string{opt.Identity}, true, true
 	}
-	each(t.identities, expand)
 
-	switch v := first("IdentityAgent"); v {
-	case "", "SSH_AUTH_SOCK":
+	switch v := first("identityagent"); {
+	case v == "", v == "SSH_AUTH_SOCK":
 		t.agent = opt.Env("SSH_AUTH_SOCK")
-	case "none":
+	case strings.HasPrefix(v, "$") && !strings.HasPrefix(v, "${"):
+		t.agent = opt.Env(v[1:])
 	default:
-		if name, ok := strings.CutPrefix(v, "$"); ok {
-			v = opt.Env(name)
-		}
-		t.agent = expand(v)
+		t.agent = strings.Join(expand(v), "") // empty for none
 	}
 
-	// Of these two ssh takes the one that comes first; whoever has both has one of them "none".
-	if v := first("ProxyJump"); v != "" && !strings.EqualFold(v, "none") {
+	if v := first("proxyjump"); v != "" && !strings.EqualFold(v, "none") {
 		t.jumps = strings.Split(v, ",")
-	} else if v := first("ProxyCommand"); v != "" && !strings.EqualFold(v, "none") {
+	} else if v := first("proxycommand"); v != "" && !strings.EqualFold(v, "none") {
 		return target{}, hinted(errors.New("~/.ssh/config reaches it by a ProxyCommand, which tinybackup does not run"),
 			"a ProxyJump does the same with servers that let one go through by ssh")
 	}
 	return t, nil
+}
+
+// maxHops is how many servers one may go through: more are a circle.
+const maxHops = 16
+
+// path returns the targets on the way to a target, and it at last. As with ssh, the jumps that
+// are named go from one to the next, and to the first of them as its own settings say.
+func (t target) path(opt Options) ([]target, error) {
+	way := []target{t}
+	for len(way[0].jumps) > 0 {
+		next := way[0]
+		var hops []target
+		for _, spelled := range next.jumps {
+			hop, err := jump(opt, spelled)
+			if err != nil {
+				return nil, err
+			}
+			hops = append(hops, hop)
+		}
+		for i := range hops[1:] {
+			hops[i+1].jumps = nil // the one before it is
+		}
+		way[0].jumps = nil
+		if way = append(hops, way...); len(way) > maxHops {
+			return nil, fmt.Errorf("the ProxyJumps of %s lead through more than %d servers", t.name, maxHops)
+		}
+	}
+	return way, nil
 }
 
 // jump returns the target of a server to go through.
@@ -127,50 +128,40 @@ func jump(opt Options, spelled string) (target, error) {
 	} else {
 		a.host = strings.Trim(spelled, "[]")
 	}
-	t, err := resolve(opt, a)
-	t.jumps = nil // the list names them all
+	own := opt
+	own.Identity = "" // it is that of the destination: here, it is one more
+	t, err := resolve(own, a)
+	if opt.Identity != "" {
+		t.identities = append([]string{opt.Identity}, t.identities...)
+	}
 	return t, err
 }
 
-// readConfig reads a file of ssh_config(5); one that does not exist is empty. Blocks of Match
-// that depend on more than the host are passed over: they ask programs, or who is logged in.
-func readConfig(name string) (*ssh_config.Config, error) {
-	data, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+// expandPath does what ssh_config(5) does to a file's name, under TOKENS and ENVIRONMENT
+// VARIABLES. What stands for nothing there stays as it is.
+func expandPath(opt Options, name string, tokens map[byte]string) string {
+	if rest, ok := strings.CutPrefix(name, "~/"); ok {
+		name = filepath.Join("%d", rest)
 	}
-	var kept bytes.Buffer
-	passOver := false
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		line := lines.Text()
-		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '=' })
-		if len(words) > 0 {
-			switch strings.ToLower(words[0]) {
-			case "host":
-				passOver = false
-			case "match":
-				known := len(words) > 1 && (strings.EqualFold(words[1], "all") || strings.EqualFold(words[1], "host"))
-				passOver = !known
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		if name[i] == '%' && i+1 < len(name) {
+			if value, ok := tokens[name[i+1]]; ok {
+				b.WriteString(value)
+				i++
+				continue
 			}
 		}
-		if passOver {
-			line = ""
+		if rest, ok := strings.CutPrefix(name[i:], "${"); ok {
+			if variable, _, closed := strings.Cut(rest, "}"); closed {
+				b.WriteString(opt.Env(variable))
+				i += len("${}") + len(variable) - 1
+				continue
+			}
 		}
-		kept.WriteString(line + "\n")
+		b.WriteByte(name[i])
 	}
-	config, err := ssh_config.DecodeBytes(kept.Bytes())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return config, nil
-}
-
-// expandPath does what ssh_config(5) does to a file's name, under TOKENS.
-func expandPath(name, home, host, user string) string {
-	if rest, ok := strings.CutPrefix(name, "~/"); ok {
-		name = filepath.Join(home, rest)
-	}
-	return strings.NewReplacer("%%", "%", "%d", home, "%h", host, "%r", user).Replace(name)
+	return b.String()
 }
 
 // or returns the first of the values that is not empty.
@@ -181,10 +172,4 @@ func or(values ...string) string {
 		}
 	}
 	return ""
-}
-
-func each(values []string, change func(string) string) {
-	for i, v := range values {
-		values[i] = change(v)
-	}
 }

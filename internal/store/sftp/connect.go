@@ -48,12 +48,12 @@ func connect(ctx context.Context, opt Options, a address) (*conn, error) {
 }
 
 func (c *conn) connect(ctx context.Context, opt Options, t target) (err error) {
+	way, err := t.path(opt)
+	if err != nil {
+		return &refused{err}
+	}
 	var through *ssh.Client
-	for _, spelled := range t.jumps {
-		hop, err := jump(opt, spelled)
-		if err != nil {
-			return &refused{err}
-		}
+	for _, hop := range way[:len(way)-1] {
 		if through, _, err = login(ctx, through, hop); err != nil {
 			return fmt.Errorf("on the way, at %s: %w", hop.name, err)
 		}
