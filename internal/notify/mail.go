@@ -139,7 +139,10 @@ func (m *mailer) session(o *options) {
 	m.anyCertificate, _ = o.yes("skiptlsverify")
 	m.clientHost = o.or("localhost", "clienthost")
 	if m.clientHost == "auto" {
-		m.clientHost, _ = os.Hostname()
+		var err error
+		if m.clientHost, err = os.Hostname(); err != nil || m.clientHost == "" {
+			m.clientHost = "localhost"
+		}
 	}
 	if text := o.text("timeout"); text != "" {
 		var err error

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/smtp"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // send is one session: a letter to each who has none yet. One who is refused does not
@@ -21,10 +23,13 @@ func (m *mailer) send(o *observer, msg Message) error {
 		ctx, cancel = context.WithTimeout(ctx, m.timeout)
 		defer cancel()
 	}
-	// A try that was given up may still be at its end.
+	// A try that was given up may still be at its end, and have got everything there.
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c, err := m.connect(ctx, &tls.Config{ServerName: m.host, RootCAs: o.roots, InsecureSkipVerify: m.anyCertificate})
+	if len(m.sent) == len(m.to) {
+		return nil
+	}
+	c, err := m.connect(ctx, &tls.Config{ServerName: m.host, RootCAs: o.roots, InsecureSkipVerify: m.trustsAny()})
 	if err != nil {
 		return err
 	}
@@ -34,19 +39,44 @@ func (m *mailer) send(o *observer, msg Message) error {
 	}
 	failed := m.sendLetters(c, o.now(), msg)
 	// What was taken is the server's, whatever becomes of the farewell.
+	defer time.AfterFunc(farewell, func() { _ = c.Close() }).Stop()
 	_ = c.Quit()
 	return failed
 }
 
+const (
+	// farewell is how long the answer to QUIT is waited for.
+	farewell = time.Second
+	// maxAnswers is how much of a session is read: answers are lines.
+	maxAnswers = 1 << 20
+)
+
+// trustsAny says whether the server need not prove who it is: this machine's own, to
+// which everything may be sent in clear as well, need not. Its certificate is often one
+// that the system has made for itself.
+func (m *mailer) trustsAny() bool {
+	return m.anyCertificate || isLocal(m.host) && !m.implicit && m.startTLS == ifOffered
+}
+
+// A bounded connection ends after so many bytes: the package smtp keeps an answer as
+// long as it likes to be.
+type bounded struct {
+	net.Conn
+	in io.Reader
+}
+
+func (b bounded) Read(p []byte) (int, error) { return b.in.Read(p) }
+
 // connect begins a session, encrypted if that was asked for.
 func (m *mailer) connect(ctx context.Context, config *tls.Config) (*smtp.Client, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(m.host, m.port))
+	dialed, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(m.host, m.port))
 	if err != nil {
 		return nil, err
 	}
 	// The package smtp knows no contexts. Whoever waits for a server is told that it
 	// gives no answer.
-	context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	context.AfterFunc(ctx, func() { _ = dialed.SetDeadline(time.Unix(1, 0)) })
+	var conn net.Conn = bounded{dialed, io.LimitReader(dialed, maxAnswers)}
 	if m.implicit {
 		conn = tls.Client(conn, config)
 	}
@@ -83,13 +113,12 @@ func (m *mailer) greet(c *smtp.Client, config *tls.Config) error {
 func (m *mailer) logIn(c *smtp.Client) error {
 	method := m.auth
 	if method == "" && m.user != "" {
-		method = "plain"
-		if _, offered := c.Extension("AUTH"); !strings.Contains(offered, "PLAIN") && strings.Contains(offered, "LOGIN") {
-			method = "login"
-		}
+		_, offered := c.Extension("AUTH")
+		method = choose(strings.Fields(strings.ToUpper(offered)))
 	}
 	_, encrypted := c.TLSConnectionState()
-	if !encrypted && !isLocal(m.host) && (method == "plain" || method == "login" || method == "oauth2") {
+	// What CRAM-MD5 sends can be tried out on passwords: in clear only who asks for it.
+	if !encrypted && !isLocal(m.host) && method != "" && method != "none" && (method != "crammd5" || m.auth == "") {
 		return &Error{Why: "no password is sent to a server that offers no encryption"}
 	}
 	switch method {
@@ -103,6 +132,16 @@ func (m *mailer) logIn(c *smtp.Client) error {
 		return c.Auth(&answers{method: "XOAUTH2", first: []byte("user=" + m.user + "\x01auth=Bearer " + m.password + "\x01\x01")})
 	}
 	return nil
+}
+
+// choose is the way to prove who we are that suits best of those a server offers.
+func choose(offered []string) string {
+	for _, known := range []struct{ name, method string }{{"PLAIN", "plain"}, {"LOGIN", "login"}, {"CRAM-MD5", "crammd5"}} {
+		if slices.Contains(offered, known.name) {
+			return known.method
+		}
+	}
+	return "plain"
 }
 
 // isLocal says whether a name is that of this machine: the same names as
@@ -146,10 +185,7 @@ func (m *mailer) sendLetters(c *smtp.Client, now time.Time, msg Message) error {
 			continue
 		}
 		why, may := explain(err)
-		if len(m.to) > 1 {
-			why = to + ": " + why
-		}
-		failed, passing = append(failed, why), passing || may
+		failed, passing = append(failed, to+": "+why), passing || may
 		if reply := new(textproto.Error); !errors.As(err, &reply) || c.Reset() != nil {
 			break // the session is over
 		}
@@ -162,7 +198,7 @@ func (m *mailer) sendLetters(c *smtp.Client, now time.Time, msg Message) error {
 
 // deliver hands one letter over.
 func (m *mailer) deliver(c *smtp.Client, to, letter string) error {
-	if err := c.Mail(m.from); err != nil {
+	if err := m.begin(c, to); err != nil {
 		return err
 	}
 	if err := c.Rcpt(to); err != nil {
@@ -176,4 +212,23 @@ func (m *mailer) deliver(c *smtp.Client, to, letter string) error {
 		return err
 	}
 	return w.Close()
+}
+
+// begin says who sends a letter. That it needs a server that knows SMTPUTF8 (RFC 6531),
+// and behind it no others, is said of addresses only that are not ASCII: the package
+// smtp says it of every letter, which is then lost where the next server knows nothing
+// of it.
+func (m *mailer) begin(c *smtp.Client, to string) error {
+	more := ""
+	if known, _ := c.Extension("SMTPUTF8"); known && strings.ContainsFunc(m.from+to, func(r rune) bool { return r > unicode.MaxASCII }) {
+		more = " SMTPUTF8"
+	}
+	id, err := c.Text.Cmd("MAIL FROM:<%s>%s", m.from, more)
+	if err != nil {
+		return err
+	}
+	c.Text.StartResponse(id)
+	defer c.Text.EndResponse(id)
+	_, _, err = c.Text.ReadResponse(250)
+	return err
 }

@@ -190,9 +190,11 @@ func TestMailLogIn(t *testing.T) {
 		{offered: []string{"LOGIN"}, option: "&auth=Unknown", want: "LOGIN"},
 		{offered: []string{"PLAIN", "LOGIN"}, option: "&auth=login", want: "LOGIN"},
 		{offered: []string{"CRAM-MD5"}, option: "&Auth=CRAMMD5", want: "CRAM-MD5"},
+		{offered: []string{"GSSAPI", "CRAM-MD5"}, want: "CRAM-MD5"},
+		{offered: []string{"CRAM-MD5", "LOGIN"}, want: "LOGIN"},
 		{offered: []string{"XOAUTH2"}, option: "&auth=OAuth2", want: "XOAUTH2"},
 		{offered: []string{"LOGIN"}, option: "&auth=plain", err: "smtp: the server said 535 5.7.8 bad credentials"},
-		{offered: []string{"PLAIN"}, option: "&auth=none", err: "smtp: the server said 530 5.7.0 authentication required"},
+		{offered: []string{"PLAIN"}, option: "&auth=none", err: "smtp: ops@example.org: the server said 530 5.7.0 authentication required"},
 	} {
 		server := notifytest.NewMailOf(t, notifytest.MailRules{User: "anna", Password: password, Auth: c.offered})
 		to := letterURL("anna:"+url.QueryEscape(password)+"@"+server.Addr, c.option)
@@ -219,7 +221,7 @@ func TestMailEncryption(t *testing.T) {
 		_, port, _ := net.SplitHostPort(addr)
 		return "[::ffff:127.0.0.1]:" + port
 	}
-	const unknown = "certificate"
+	const unknown = "skiptlsverify=yes in the URL trusts it all the same"
 	for _, c := range []struct {
 		name    string
 		rules   notifytest.MailRules
@@ -234,11 +236,14 @@ func TestMailEncryption(t *testing.T) {
 		{name: "none offered, explicit", rules: plain, options: "&encryption=ExplicitTLS", err: "the server offers no encryption (STARTTLS)"},
 		{name: "none offered, far away", rules: plain, far: true, err: "no password is sent to a server that offers no encryption"},
 		{name: "none offered, far away, login", rules: plain, far: true, options: "&auth=login", err: "no password is sent to a server that offers no encryption"},
+		{name: "none offered, far away, nor a password", rules: notifytest.MailRules{User: "anna", Password: password, Auth: []string{"CRAM-MD5"}}, far: true, err: "no password is sent to a server that offers no encryption"},
 		{name: "none offered, far away, oauth2", rules: plain, far: true, options: "&auth=oauth2", err: "no password is sent to a server that offers no encryption"},
 		{name: "offered", rules: offers, trusts: true, tls: true},
 		{name: "offered, far away", rules: offers, far: true, trusts: true, tls: true},
 		{name: "offered, explicit", rules: offers, trusts: true, options: "&encryption=explicittls", tls: true},
-		{name: "offered, unknown", rules: offers, err: unknown},
+		{name: "offered, unknown", rules: offers, far: true, err: unknown},
+		{name: "offered, unknown, here", rules: offers, tls: true},
+		{name: "offered, unknown, here, wanted", rules: offers, options: "&requirestarttls=yes", err: unknown},
 		{name: "offered, unknown, any", rules: offers, options: "&skiptlsverify=yes", tls: true},
 		{name: "offered, refused", rules: offers, options: "&starttls=no"},
 		{name: "offered, refused, wanted", rules: offers, options: "&usestarttls=no&requirestarttls=yes"},
@@ -334,20 +339,58 @@ func TestMailHangs(t *testing.T) {
 			t.Errorf("%s: got %v after %d tries", at, err, len(*pauses)+1)
 		}
 		c.Timeout = 0
-		if err := c.Send(t.Context(), to+"&timeout=50ms", message); err == nil || err.Error() != "smtp: no answer in time" {
+		if err := c.Send(t.Context(), to+"&timeout=50ms", message); err == nil || !strings.HasSuffix(err.Error(), ": no answer in time") {
 			t.Errorf("%s, with a time of its own: got %v", at, err)
 		}
 	}
+	for _, farewell := range []string{"421 4.3.2 away", "hang"} {
+		server := notifytest.NewMail(t, "", "")
+		server.Refuse(func(command string) string {
+			if command == "QUIT" {
+				return farewell
+			}
+			return ""
+		})
+		for _, timeout := range []time.Duration{0, 200 * time.Millisecond} {
+			c, _ := quick(nil)
+			c.Timeout = timeout
+			to := "smtp://" + server.Addr + "/?from=pi@example.org&to=ops@example.org,anna@example.org"
+			n := len(server.Letters())
+			if err := c.Send(t.Context(), to, message); err != nil || len(server.Letters())-n != 2 {
+				t.Errorf("QUIT, %s, a try of %v: got %v and %d letters", farewell, timeout, err, len(server.Letters())-n)
+			}
+		}
+	}
+}
+
+// A server may talk as long as it likes; it is not listened to.
+func TestMailTalks(t *testing.T) {
+	t.Parallel()
 	server := notifytest.NewMail(t, "", "")
 	server.Refuse(func(command string) string {
-		if command == "QUIT" {
-			return "421 4.3.2 away"
+		if command == "MAIL" {
+			return strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 4096) + "250 ok"
 		}
 		return ""
 	})
 	c, _ := quick(nil)
-	if err := c.Send(t.Context(), letterURL(server.Addr, ""), message); err != nil || len(server.Letters()) != 1 {
-		t.Errorf("QUIT: got %v", err)
+	if err := c.Send(t.Context(), letterURL(server.Addr, ""), message); err == nil || len(server.Letters()) != 0 {
+		t.Errorf("got %v and %d letters", err, len(server.Letters()))
+	}
+}
+
+// Only what needs a server that knows SMTPUTF8 asks for one: the next on the way may not.
+func TestMailUTF8(t *testing.T) {
+	t.Parallel()
+	server := notifytest.NewMail(t, "", "")
+	for _, c := range []struct{ to, asks string }{
+		{letterURL(server.Addr, "&fromname=J%C3%BCrg"), ""},
+		{"smtp://" + server.Addr + "/?from=j%C3%BCrg@example.org&to=ops@example.org", "SMTPUTF8"},
+		{"smtp://" + server.Addr + "/?from=pi@example.org&to=j%C3%BCrg@example.org", "SMTPUTF8"},
+	} {
+		if letter, _ := one(t, server, c.to, notify.Message{Title: "Größe", Text: "Größe"}); letter.Asks != c.asks {
+			t.Errorf("%s: got %q, want %q", c.to, letter.Asks, c.asks)
+		}
 	}
 }
 

@@ -168,6 +168,10 @@ func explain(err error) (why string, passing bool) {
 	if errors.As(err, &reply) {
 		return fmt.Sprintf("the server said %d %s", reply.Code, reply.Msg), reply.Code/100 == 4
 	}
+	var unknown *tls.CertificateVerificationError
+	if errors.As(err, &unknown) {
+		return fmt.Sprintf("%v; skiptlsverify=yes in the URL trusts it all the same", err), false
+	}
 	var network *net.OpError
 	if errors.As(err, &network) {
 		return netCause(network), true

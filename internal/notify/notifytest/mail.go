@@ -27,6 +27,7 @@ type Letter struct {
 	Wire string // the same as it was sent
 	TLS  bool   // it came encrypted
 	Auth string // how its sender has proved who he is: "PLAIN", or "" for nobody
+	Asks string // what its sender asked for besides: "SMTPUTF8", or ""
 }
 
 // Read is the letter as its reader sees it, if it is one of plain text.
@@ -190,7 +191,7 @@ func (m *Mail) talk(c net.Conn, secure bool) {
 		}
 		switch command {
 		case "EHLO":
-			say("250-localhost\r\n250-8BITMIME")
+			say("250-localhost\r\n250-8BITMIME\r\n250-SMTPUTF8")
 			if m.rules.StartTLS && !secure {
 				say("250-STARTTLS")
 			}
@@ -223,6 +224,7 @@ func (m *Mail) talk(c net.Conn, secure bool) {
 				continue
 			}
 			letter = Letter{From: address(rest), TLS: secure, Auth: method}
+			_, letter.Asks, _ = strings.Cut(rest, "> ")
 			say("250 ok")
 		case "RCPT":
 			letter.To = append(letter.To, address(rest))
