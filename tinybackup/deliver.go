@@ -22,11 +22,23 @@ type addressee struct {
 	ping  bool // it gets pings, not messages
 }
 
-// addressees are all of them.
-func (o Options) addressees() (all []addressee) {
-	for i, label := range labels(o.Notify) {
-		all = append(all, addressee{label: label, url: string(o.Notify[i])})
+// messaged are those who get messages.
+func (o Options) messaged() (all []addressee) {
+	var urls []ServiceURL
+	for _, u := range o.Notify {
+		for _, one := range notify.Apart(string(u)) {
+			urls = append(urls, ServiceURL(one))
+		}
 	}
+	for i, label := range labels(urls) {
+		all = append(all, addressee{label: label, url: string(urls[i])})
+	}
+	return all
+}
+
+// addressees are all of them.
+func (o Options) addressees() []addressee {
+	all := o.messaged()
 	if o.Ping != "" {
 		all = append(all, addressee{label: notify.PingName, url: string(o.Ping), ping: true})
 	}
@@ -124,49 +136,67 @@ func (h *herald) letters() (all []letter) {
 }
 
 func (h *herald) letter(m notify.Message) letter {
-	return letter{At: h.env.Now(), To: labels(h.o.Notify), Title: m.Title, Text: m.Text}
+	return letter{At: h.env.Now(), To: labelsOf(h.o.messaged()), Title: m.Title, Text: m.Text}
 }
 
 // sendAll sends what waits: to all at the same time, to each in its order. One that
 // did not answer lately is left alone, unless there is something new for it.
 func (h *herald) sendAll(ctx context.Context, box *outbox, letters []letter) {
-	type result struct {
-		asked bool
-		n     int // letters that got there
-		err   error
-	}
 	to, now := h.o.addressees(), h.env.Now()
-	results := make([]result, len(to))
+	results := make([]*sent, len(to))
 	var all sync.WaitGroup
 	for i, a := range to {
 		mine := a.among(box.Waiting)
 		s, silent := box.Silent[a.label]
-		if len(mine) == 0 || silent && len(a.among(letters)) == 0 && now.Before(s.Next) {
+		if len(mine) == 0 || silent && len(a.among(letters)) == 0 && s.rests(now) {
 			continue
 		}
-		all.Go(func() {
-			n, err := h.sendTo(ctx, a, mine)
-			results[i] = result{asked: true, n: n, err: err}
-		})
+		all.Go(func() { results[i] = h.sendTo(ctx, a, mine) })
 	}
 	all.Wait()
 	for i, r := range results {
-		if r.asked {
-			box.delivered(to[i].label, r.n)
+		if r != nil {
+			box.delivered(to[i].label, r.done)
+			for _, lost := range r.refused {
+				h.env.Log.Warn(to[i].label + " does not take a message, which is given up: " + lost)
+				h.log.Warn(to[i].label + " does not take a message, which is given up: " + lost)
+			}
 			h.outcome(box, to[i].label, r.err)
 		}
 	}
 }
 
-// sendTo sends letters to one until it fails; n got there.
-func (h *herald) sendTo(ctx context.Context, a addressee, letters []letter) (n int, err error) {
-	for _, l := range letters {
-		if err := a.send(ctx, h.env.notify, l); err != nil {
-			return n, err
+// sent is how it went with letters to one.
+type sent struct {
+	done    []bool   // of each letter: it need not wait any more
+	refused []string // letters that were given up, and why
+	err     error    // why the others wait
+}
+
+// sendTo sends letters to one until it fails. If the oldest is refused for good and the
+// newest is taken, it is the letter: that is given up, as all others would wait for it.
+func (h *herald) sendTo(ctx context.Context, a addressee, letters []letter) *sent {
+	r := &sent{done: make([]bool, len(letters))}
+	last := len(letters) - 1
+	for i, l := range letters {
+		if r.done[i] {
+			continue
 		}
-		n++
+		err := a.send(ctx, h.env.notify, l)
+		var why *notify.Error
+		if errors.As(err, &why) && !why.Passing && i < last {
+			if r.done[last] || a.send(ctx, h.env.notify, letters[last]) == nil {
+				r.done[last], err = true, nil
+				r.refused = append(r.refused, fmt.Sprintf("%s: %s", l.name(), why.Why))
+			}
+		}
+		if err != nil {
+			r.err = err
+			break
+		}
+		r.done[i] = true
 	}
-	return n, nil
+	return r
 }
 
 // outcome notes and logs how it went with one. That it fails is on the screen, and

@@ -120,9 +120,9 @@ func (h *herald) passing(event Events, title, sentence string) {
 		return
 	}
 	m := h.tale.plain(title, sentence, "")
-	for i, u := range h.o.Notify {
+	for _, a := range h.o.messaged() {
 		h.beside(func(ctx context.Context) {
-			h.complain(labels(h.o.Notify)[i], h.env.notify.Send(ctx, string(u), m))
+			h.complain(a.label, h.env.notify.Send(ctx, a.url, m))
 		})
 	}
 }
@@ -253,11 +253,11 @@ func (h *herald) waitAside(ctx context.Context) {
 // speakOnce sends without a second chance.
 func (h *herald) speakOnce(ctx context.Context) {
 	var all sync.WaitGroup
-	for i, u := range h.o.Notify {
+	for _, a := range h.o.messaged() {
 		all.Go(func() {
 			for _, n := range h.news {
-				if err := h.env.notify.Send(ctx, string(u), n.Message); err != nil {
-					h.complain(labels(h.o.Notify)[i], err)
+				if err := h.env.notify.Send(ctx, a.url, n.Message); err != nil {
+					h.complain(a.label, err)
 					return
 				}
 			}

@@ -445,7 +445,7 @@ func TestMessagesLater(t *testing.T) {
 	if _, err := RunJob(t.Context(), h.env, h.job, RunOnce{Now: true}); err != nil {
 		t.Fatal(err)
 	}
-	h.expect("something new", titleWarnings, "")
+	h.expect("something new, as all others would be refused", titleWarnings+", "+titleWarnings, "")
 	h.web.Respond(nil)
 	_, _ = h.start(0, "09:00")
 	h.expect("it is let in", titleWarnings+", "+titleWarnings, "")
@@ -463,6 +463,81 @@ func TestMessagesLater(t *testing.T) {
 	_, _ = h.start(0, "02:35")
 	h.expect("taken off the list", "", "start, 1")
 	if box, err := readOutbox(h.job.outboxPath()); err != nil || !box.empty() {
+		t.Errorf("outbox: %+v, %v", box, err)
+	}
+}
+
+// A message that one does not take, whatever is tried, does not keep others from it.
+func TestMessagesRefused(t *testing.T) {
+	t.Parallel()
+	h := newHeard(t, func(o *Options) { o.Ping = "" })
+	n := 0
+	fails := func() {
+		n++
+		h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+			return Report{WarningCount: 1, Warnings: []string{fmt.Sprint("w", n)}}, nil
+		}
+		h.now = h.now.Add(time.Minute)
+		if _, err := RunJob(t.Context(), h.env, h.job, RunOnce{Now: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refuse := func(parts ...string) {
+		h.web.Respond(func(c notifytest.Call) notifytest.Answer {
+			for _, part := range parts {
+				if strings.Contains(c.Body, part) {
+					return notifytest.Answer{Status: 400, Type: "text/plain", Body: "no " + part}
+				}
+			}
+			return notifytest.Answer{}
+		})
+	}
+	refuse("w")
+	fails()
+	fails()
+	fails()
+	if box, err := readOutbox(h.job.outboxPath()); err != nil || len(box.Waiting) != 3 {
+		t.Fatalf("outbox: %+v, %v", box, err)
+	}
+	h.titles()
+	refuse("w1", "w3")
+	fails() // w1, w4, w2, w3
+	h.expect("the newest is taken", titleWarnings+", "+titleWarnings+", "+titleWarnings+", "+titleWarnings, "")
+	contains(t, "the third try", h.web.Calls()[h.gotCalls-2].JSON("message"), "- w2\n")
+	contains(t, "the last try", h.last(), "- w3\n")
+	contains(t, "the screen", h.screen.String(), `generic does not take a message, which is given up: "Backup with warnings: notes on`, ": 400 Bad Request: no w3")
+	if _, err := os.Lstat(h.job.outboxPath()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("an outbox is left: %v", err)
+	}
+}
+
+// Of several who get mail, one who cannot have it does not keep it from others, nor
+// gets anybody the same one again.
+func TestMessagesToSeveral(t *testing.T) {
+	t.Parallel()
+	mail := notifytest.NewMailOf(t, notifytest.MailRules{Nobody: "b@example.org"})
+	h := newHeard(t, func(o *Options) {
+		o.Ping, o.Notify = "", []ServiceURL{ServiceURL("smtp://" + mail.Addr + "/?from=pi@example.org&to=a@example.org,b@example.org,c@example.org")}
+	})
+	for i := range 3 {
+		h.env.backup = func(context.Context, Env, Options, string) (Report, error) {
+			return Report{WarningCount: 1, Warnings: []string{fmt.Sprint("w", i)}}, nil
+		}
+		h.now = h.now.Add(time.Minute)
+		if _, err := RunJob(t.Context(), h.env, h.job, RunOnce{Now: true}); err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]int)
+		for _, l := range mail.Letters() {
+			got[l.To[0]]++
+		}
+		if got["a@example.org"] != i+1 || got["c@example.org"] != i+1 || len(got) != 2 {
+			t.Errorf("run %d: got %v", i, got)
+		}
+	}
+	contains(t, "the screen", h.screen.String(), "warning: smtp 2 could not be told: b@example.org: the server said 550 5.1.1 nobody")
+	box, err := readOutbox(h.job.outboxPath())
+	if err != nil || box.waitingFor("smtp 2") != 3 || box.waitingFor("smtp") != 0 || box.waitingFor("smtp 3") != 0 {
 		t.Errorf("outbox: %+v, %v", box, err)
 	}
 }

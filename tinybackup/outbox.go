@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"tinybackup/internal/notify"
@@ -36,12 +37,26 @@ type letter struct {
 	Ping  *notify.Ping `json:"ping,omitempty"`
 }
 
+// name is what a letter is called: by its title.
+func (l letter) name() string {
+	if l.Ping != nil {
+		return "the end of a run"
+	}
+	return strconv.Quote(l.Title)
+}
+
 // A silence is what is known of a service that cannot be told anything.
 type silence struct {
 	Since time.Time `json:"since"`
 	Tries int       `json:"tries"`
 	Next  time.Time `json:"next"` // not before, unless there is something new
 	Why   string    `json:"why"`
+}
+
+// rests says whether a service is left alone at now. A clock that was set back does not
+// make that longer.
+func (s silence) rests(now time.Time) bool {
+	return now.Before(s.Next) && !now.Add(outboxMaxPause).Before(s.Next)
 }
 
 const (
@@ -136,13 +151,18 @@ func (b outbox) waitingFor(label string) (n int) {
 	return n
 }
 
-// delivered notes that a service has got the first n letters that waited for it.
-func (b *outbox) delivered(label string, n int) {
+// delivered notes which of the letters that waited for a service need not any more.
+func (b *outbox) delivered(label string, done []bool) {
+	n := 0
 	for i := range b.Waiting {
-		if l := &b.Waiting[i]; n > 0 && slices.Contains(l.To, label) {
-			l.To = slices.DeleteFunc(slices.Clone(l.To), func(s string) bool { return s == label })
-			n--
+		l := &b.Waiting[i]
+		if !slices.Contains(l.To, label) {
+			continue
 		}
+		if n < len(done) && done[n] {
+			l.To = slices.DeleteFunc(slices.Clone(l.To), func(s string) bool { return s == label })
+		}
+		n++
 	}
 	b.Waiting = slices.DeleteFunc(b.Waiting, func(l letter) bool { return len(l.To) == 0 })
 }

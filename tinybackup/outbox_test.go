@@ -57,6 +57,20 @@ func TestOutboxPauses(t *testing.T) {
 	}
 }
 
+// A clock that was a year ahead for once does not silence a service for a year.
+func TestOutboxRests(t *testing.T) {
+	t.Parallel()
+	s := silence{Next: outboxNow}
+	for _, c := range []struct {
+		ahead time.Duration // Next is so much
+		want  bool
+	}{{0, false}, {-time.Hour, false}, {time.Second, true}, {outboxMaxPause, true}, {365 * 24 * time.Hour, false}} {
+		if got := s.rests(outboxNow.Add(-c.ahead)); got != c.want {
+			t.Errorf("%v ahead: got %v, want %v", c.ahead, got, c.want)
+		}
+	}
+}
+
 func TestOutboxFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "job", "outbox.json")
@@ -84,12 +98,12 @@ func TestOutboxFile(t *testing.T) {
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("written though nothing has changed: %v", err)
 	}
-	back.delivered("b", 1)
+	back.delivered("b", []bool{true, false})
 	if len(back.Waiting) != 2 || len(back.Waiting[0].To) != 1 || back.waitingFor("b") != 1 {
 		t.Errorf("one letter delivered: got %+v", back.Waiting)
 	}
-	back.delivered("b", 1)
-	back.delivered("a", 1)
+	back.delivered("b", []bool{true})
+	back.delivered("a", []bool{true})
 	back.Unable = ""
 	if err := back.write(path); err != nil || !back.empty() {
 		t.Errorf("all delivered: got %+v, %v", back, err)

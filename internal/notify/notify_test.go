@@ -398,6 +398,29 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestApart(t *testing.T) {
+	t.Parallel()
+	for rawURL, want := range map[string][]string{
+		"smtp://anna:a%2Fb@h:587/?from=a%2Bb@c.d&To=e@f,%20g,&auth=plain": {
+			"smtp://anna:a%2Fb@h:587/?To=e%40f&auth=plain&from=a%2Bb%40c.d", "smtp://anna:a%2Fb@h:587/?To=+g&auth=plain&from=a%2Bb%40c.d",
+		},
+		"telegram://1:x@telegram?chats=@a,-1:2&title=x": {"telegram://1:x@telegram?chats=%40a&title=x", "telegram://1:x@telegram?chats=-1%3A2&title=x"},
+		"telegram://1:x@telegram?channels=@a":           nil,
+		"smtp://h/?from=a&to=b,c&toaddresses=d":         nil,
+		"smtp://h/?from=a&to=b,c#d":                     nil,
+		"smtp://h/?from=a&to=b,%zz":                     nil,
+		"generic://h/?to=b,c":                           nil,
+		"b,c":                                           nil,
+	} {
+		if want == nil {
+			want = []string{rawURL}
+		}
+		if got := notify.Apart(rawURL); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", rawURL, got, want)
+		}
+	}
+}
+
 func TestName(t *testing.T) {
 	t.Parallel()
 	for rawURL, want := range map[string]string{

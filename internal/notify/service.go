@@ -125,6 +125,36 @@ func attempt(o *observer, s sender, rawURL string, m Message) error {
 	return &Error{Why: oneLine(hide.in(why), 300), Passing: passing && !o.answered()}
 }
 
+// severals are the keys, by the scheme, of those of whom one URL may name several.
+var severals = map[string][]string{"smtp": {"toaddresses", "to"}, "telegram": {"channels", "chats"}}
+
+// Apart gives a URL for each of those whom one of mail or of Telegram names, as they
+// stand there: one who cannot be told is then nothing to the others. Any other URL
+// stays alone.
+func Apart(rawURL string) (urls []string) {
+	base, rest, _ := strings.Cut(rawURL, "?")
+	values, err := url.ParseQuery(rest)
+	var found []string
+	for key := range values {
+		if slices.Contains(severals[scheme(rawURL)], strings.ToLower(key)) {
+			found = append(found, key)
+		}
+	}
+	if err != nil || len(found) != 1 || strings.Contains(rest, "#") {
+		return []string{rawURL}
+	}
+	for _, one := range strings.Split(values.Get(found[0]), ",") {
+		if strings.TrimSpace(one) != "" {
+			values.Set(found[0], one)
+			urls = append(urls, base+"?"+values.Encode())
+		}
+	}
+	if len(urls) < 2 {
+		return []string{rawURL}
+	}
+	return urls
+}
+
 // query is the value of a key of a URL, in upper or lower case.
 func query(u *url.URL, key string) string {
 	for name, values := range u.Query() {

@@ -63,6 +63,7 @@ type MailRules struct {
 	Auth           []string // how that is proven: PLAIN, LOGIN, CRAM-MD5, XOAUTH2; nil: PLAIN
 	StartTLS       bool     // encryption is offered in the session
 	TLS            bool     // it is from the beginning
+	Nobody         string   // an address that gets no mail
 }
 
 // NewMail is a server on loopback. With a user, mail is taken after AUTH PLAIN only.
@@ -227,6 +228,10 @@ func (m *Mail) talk(c net.Conn, secure bool) {
 			_, letter.Asks, _ = strings.Cut(rest, "> ")
 			say("250 ok")
 		case "RCPT":
+			if address(rest) == m.rules.Nobody {
+				say("550 5.1.1 nobody")
+				continue
+			}
 			letter.To = append(letter.To, address(rest))
 			say("250 ok")
 		case "DATA":
