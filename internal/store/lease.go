@@ -36,8 +36,8 @@ type lease struct {
 	r      *Remote
 	key    string
 	ours   leaseObject
+	mu     sync.Mutex    // over the rest, once it is held
 	ahead  time.Duration // of the service's clock before ours
-	mu     sync.Mutex    // over the rest
 	ver    Version
 	said   time.Time // when it was last renewed
 	lost   error
@@ -62,12 +62,8 @@ func (r *Remote) Lock(ctx context.Context, series string, info Holder, wait time
 	if err := r.beginWith(ctx, op, series); err != nil {
 		return nil, err
 	}
-	now, err := r.driver.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
 	l := &lease{
-		r: r, key: SideDir + "/" + series + seriesLock, ahead: time.Until(now),
+		r: r, key: SideDir + "/" + series + seriesLock,
 		ours:   leaseObject{Holder: info, Token: rand.Text(), Process: os.Getpid(), Where: processSpace()},
 		closed: make(chan struct{}),
 	}
@@ -102,17 +98,31 @@ func (r *Remote) Unlocked(ctx context.Context, series string) bool {
 func (l *lease) take(ctx context.Context) (Holder, error) {
 	const attempts = 3 // when somebody is quicker, to learn who
 	for attempt := 1; ; attempt++ {
+		if err := l.ask(ctx); err != nil {
+			return Holder{}, err
+		}
 		theirs, ver, err := l.read(ctx)
 		if err != nil {
 			return Holder{}, err
 		}
-		if ver != NotThere && !l.free(theirs) {
+		// Ours it may be by now, if an answer was lost.
+		if ver != NotThere && theirs.Token != l.ours.Token && !l.free(theirs) {
 			return theirs.Holder, ErrConflict
 		}
 		if err = l.put(ctx, ver); !errors.Is(err, ErrConflict) || attempt == attempts {
 			return theirs.Holder, err
 		}
 	}
+}
+
+// ask learns what the service's clock says: each time anew, for ours may be set while we
+// wait or hold the lock.
+func (l *lease) ask(ctx context.Context) error {
+	now, err := l.r.driver.Now(ctx)
+	if err == nil {
+		l.ahead = time.Until(now)
+	}
+	return err
 }
 
 // read returns what the object holds, and its version. What can't be understood is an
@@ -174,7 +184,11 @@ func (l *lease) hold(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				_ = l.renew(ctx) // tried again, and told when it matters: see stillHeld
+				// It is tried again, and told when it matters: see stillHeld. A connection
+				// that is dead is not to keep it until the lease has run out.
+				ctx, cancel := context.WithTimeout(ctx, leaseRenew)
+				_ = l.renew(ctx)
+				cancel()
 			}
 		}
 	}()
@@ -189,7 +203,10 @@ func (l *lease) renew(ctx context.Context) error {
 	if since := time.Now().Round(0).Sub(l.said.Round(0)); l.lost != nil || since >= 0 && since < leaseFresh {
 		return l.lost
 	}
-	err := l.put(ctx, l.ver)
+	err := l.ask(ctx)
+	if err == nil {
+		err = l.put(ctx, l.ver)
+	}
 	if !errors.Is(err, ErrConflict) {
 		return err
 	}

@@ -1,10 +1,13 @@
 package store_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -177,6 +180,168 @@ func TestLeaseLostAnswer(t *testing.T) {
 			t.Errorf("after the unlock: %v", err)
 		} else {
 			unlock()
+		}
+	})
+}
+
+// That the clock of this machine is set while a lock is held ends nothing. As far as the
+// two of them go, it is as if that of the service were.
+func TestLeaseClockIsSet(t *testing.T) {
+	t.Parallel()
+	for _, step := range []time.Duration{-3 * time.Hour, 15 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			m := storetest.NewMemory()
+			r, unlock, err := lockOf(t, m, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting := make(chan error, 1)
+			go func() {
+				second, err := store.NewRemote(m).Lock(t.Context(), "a", store.Holder{PID: 2, Host: "there"}, time.Hour)
+				if err == nil {
+					defer second()
+				}
+				waiting <- err
+			}()
+			time.Sleep(30 * time.Second)
+			if len(waiting) > 0 {
+				t.Fatalf("by %v: the other one got it, or failed: %v", step, <-waiting)
+			}
+			var object map[string]any
+			if err := json.Unmarshal([]byte(m.Object(leaseKey)), &object); err != nil {
+				t.Fatal(err)
+			}
+			m.SetClock(step)
+			object["until"] = time.Now().Add(step + 270*time.Second)
+			data, err := json.Marshal(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Set(leaseKey, string(data))
+			time.Sleep(10 * time.Minute)
+			storetest.Put(t, r, "a-1", []byte("x"))
+			if len(waiting) > 0 {
+				t.Errorf("by %v: the other one got it, or failed: %v", step, <-waiting)
+			}
+			if err := unlock(); err != nil {
+				t.Error(err)
+			}
+			if err := <-waiting; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// lossy is a service whose answers to some puts are lost: what is tried again finds that
+// something was changed meanwhile.
+type lossy struct {
+	*storetest.Memory
+	lose int // so many answers
+}
+
+func (l *lossy) Put(ctx context.Context, key string, data []byte, only store.Version) (store.Version, error) {
+	ver, err := l.Memory.Put(ctx, key, data, only)
+	if err == nil && l.lose > 0 {
+		l.lose--
+		return "", &store.Error{Op: "put", Path: key, Err: store.ErrConflict}
+	}
+	return ver, err
+}
+
+// Whose answer to taking the lock was lost has it all the same.
+func TestLeaseTakenUnheard(t *testing.T) {
+	t.Parallel()
+	r := store.NewRemote(&lossy{Memory: storetest.NewMemory(), lose: 2})
+	unlock, err := r.Lock(t.Context(), "a", store.Holder{PID: 1, Host: "here"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Put(t, r, "a-1", []byte("x"))
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A renewal that hangs is given up in time for another one.
+func TestLeaseRenewalHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := storetest.NewMemory()
+		deaf := &deaf{Memory: m}
+		r := store.NewRemote(deaf)
+		unlock, err := r.Lock(t.Context(), "a", store.Holder{PID: 1, Host: "here"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deaf.next.Store(true)
+		time.Sleep(6*time.Minute + 30*time.Second)
+		_, _, err = lockOf(t, m, 2)
+		wantLocked(t, err, 1)
+		storetest.Put(t, r, "a-1", []byte("x"))
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// deaf is a service that does not answer the next put for a while.
+type deaf struct {
+	*storetest.Memory
+	next atomic.Bool
+}
+
+func (d *deaf) Put(ctx context.Context, key string, data []byte, only store.Version) (store.Version, error) {
+	if d.next.Swap(false) {
+		select {
+		case <-ctx.Done():
+			return "", &store.Error{Op: "put", Path: key, Err: context.Cause(ctx)}
+		case <-time.After(6 * time.Minute):
+		}
+	}
+	return d.Memory.Put(ctx, key, data, only)
+}
+
+// A run that has lost its lock while it was out of reach takes nothing away that another
+// one may have made since: no archive, nothing beside it, and no line about it.
+func TestLeaseLostTakesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		m := storetest.NewMemory()
+		first, unlock, err := lockOf(t, m, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		m.Set(leaseKey, `{"released":true}`) // it was asleep, and another one came and went
+		second, unlock2, err := lockOf(t, m, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock2()
+		storetest.Put(t, second, "a-1", []byte("x"))
+		for _, err := range []error{
+			second.WriteSide(ctx, "a-1.manifest", []byte("{}")),
+			second.SetSums(ctx, map[string]string{"a-1": strings.Repeat("0", 64)}, nil),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := m.Keys()
+		time.Sleep(30 * time.Second)
+		for op, err := range map[string]error{
+			"Remove":     first.Remove(ctx, "a-1"),
+			"RemoveSide": first.RemoveSide(ctx, "a-1.manifest"),
+			"SetSums":    first.SetSums(ctx, nil, []string{"a-1"}),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "another run has taken the lock") {
+				t.Errorf("%s: got %v", op, err)
+			}
+		}
+		if got, err := second.Sums(ctx); err != nil || len(got) != 1 || !slices.Equal(m.Keys(), before) {
+			t.Errorf("left are %q and the sums %v, %v", m.Keys(), got, err)
 		}
 	})
 }

@@ -163,6 +163,9 @@ func (r *Remote) RemoveSide(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.stillHeld(ctx); err != nil { // it may be another run's by now
+		return err
+	}
 	return r.driver.Remove(ctx, key)
 }
 
@@ -232,7 +235,8 @@ func (r *Remote) Sums(ctx context.Context) (map[string]string, error) {
 }
 
 // SetSums implements Store: what is there is edited and put back on the condition that
-// nobody else did so meanwhile; else once more.
+// nobody else did so meanwhile; else once more. A file without lines stays: to remove it
+// would be a change without that condition.
 func (r *Remote) SetSums(ctx context.Context, set map[string]string, drop []string) error {
 	const op = "write"
 	if err := checkSums(op, set); err != nil {
@@ -246,9 +250,13 @@ func (r *Remote) SetSums(ctx context.Context, set map[string]string, drop []stri
 	}
 	r.sums.Lock()
 	defer r.sums.Unlock()
-	ctx, cancel := context.WithTimeoutCause(ctx, sumsWait, errBusy)
-	defer cancel()
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
+	end := time.Now().Add(sumsWait)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, leasePoll) {
+		if len(drop) > 0 {
+			if err := r.stillHeld(ctx); err != nil {
+				return err
+			}
+		}
 		old, version, err := r.driver.Get(ctx, sumsName, -1)
 		if errors.Is(err, fs.ErrNotExist) {
 			version, err = NotThere, nil
@@ -261,11 +269,11 @@ func (r *Remote) SetSums(ctx context.Context, set map[string]string, drop []stri
 			return nil
 		}
 		_, err = r.driver.Put(ctx, sumsName, edited, version)
-		if err == nil && len(edited) == 0 {
-			err = ignore(r.driver.Remove(ctx, sumsName), fs.ErrNotExist, ErrRetained)
-		}
-		if !errors.Is(err, ErrConflict) {
+		switch {
+		case !errors.Is(err, ErrConflict):
 			return err
+		case time.Now().After(end):
+			return fail(op, r.String()+"/"+sumsName, errBusy)
 		}
 		if err := r.pause(ctx, op, wait); err != nil {
 			return err

@@ -85,7 +85,7 @@ type Store interface {
 	// SetSums first drops the lines of the names in drop, then sets those in set: a
 	// line that exists keeps its place, new ones go to the end, by name. All other
 	// lines stay byte for byte. Either may be nil. Safe against other SetSums, also
-	// of other processes. A file without lines is removed.
+	// of other processes. A file without lines is removed by Local.
 	SetSums(ctx context.Context, set map[string]string, drop []string) error
 
 	// Lock takes the exclusive lock of a series, or fails with *LockedError when it

@@ -29,6 +29,7 @@ type Memory struct {
 	unfinished map[string]bool
 	version    int
 	retained   bool
+	ahead      time.Duration
 }
 
 type memoryObject struct {
@@ -63,6 +64,13 @@ func (m *Memory) Retain(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.retained = on
+}
+
+// SetClock sets its clock so far before the one of this machine.
+func (m *Memory) SetClock(ahead time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ahead = ahead
 }
 
 // Keys are those of all objects, sorted.
@@ -179,7 +187,7 @@ func (m *Memory) Put(ctx context.Context, key string, data []byte, only store.Ve
 func (m *Memory) set(key string, data []byte) store.Version {
 	m.version++
 	ver := store.Version("v" + strconv.Itoa(m.version))
-	m.objects[key] = memoryObject{data: data, version: ver, time: time.Now()}
+	m.objects[key] = memoryObject{data: data, version: ver, time: time.Now().Add(m.ahead)}
 	return ver
 }
 
@@ -301,7 +309,8 @@ func (m *Memory) Discard(ctx context.Context, key string) error {
 // Now implements store.Driver.
 func (m *Memory) Now(ctx context.Context) (time.Time, error) {
 	defer m.mu.Unlock()
-	return time.Now(), m.begin(ctx, "now", "")
+	err := m.begin(ctx, "now", "")
+	return time.Now().Add(m.ahead), err
 }
 
 // Free implements store.Driver.
