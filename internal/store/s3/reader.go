@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,7 +17,7 @@ import (
 
 const (
 	blockSize = 4 << 20 // bytes that are read ahead with one request
-	blocks    = 3       // that are kept, or on their way, at a time
+	blocks    = 4       // that are kept, or on their way, at a time
 )
 
 // pinned is an object of one content.
@@ -40,9 +41,11 @@ type reader struct {
 	ahead []*block // the least recently used first
 }
 
-// block is a piece of the object, from a multiple of blockSize on.
+// block is a piece of the object.
 type block struct {
 	off  int64
+	size int64
+	left int64         // of it, what was not read yet
 	done chan struct{} // closed when the rest is set
 	data []byte
 	err  error
@@ -89,71 +92,101 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 	goesOn := off == r.end
 	r.end = off + int64(len(p))
 	r.mu.Unlock()
-	var n int
-	var err error
-	if goesOn && len(p) < blockSize {
-		n, err = r.readBlocks(p, off)
-	} else {
-		n, err = r.d.fetch(r.ctx, r.pinned, p, off)
-	}
+	n, err := r.read(p, off, goesOn)
 	if err == nil {
 		err = atEnd
 	}
 	return n, err
 }
 
-// readBlocks reads what lies in one block or two, and has the next one read ahead.
-func (r *reader) readBlocks(p []byte, off int64) (n int, err error) {
+// read takes from blocks what they have: also for one of several that read at once, each
+// a little before or after the others. What they don't have is read ahead in blocks, if it
+// is little that goes on where a reading ended; else for itself.
+func (r *reader) read(p []byte, off int64, goesOn bool) (n int, err error) {
 	for n < len(p) {
 		at := off + int64(n)
-		start := at - at%blockSize
-		b := r.block(start)
-		r.block(start + blockSize)
+		b := r.block(at, goesOn && len(p)-n < blockSize)
+		if b == nil {
+			m, err := r.d.fetch(r.ctx, r.pinned, p[n:], at)
+			return n + m, err
+		}
 		<-b.done
 		if b.err != nil {
 			r.forget(b)
 			return n, b.err
 		}
-		n += copy(p[n:], b.data[at-start:])
+		m := copy(p[n:], b.data[at-b.off:])
+		r.took(b, m)
+		n += m
+		goesOn = true
 	}
 	return n, nil
 }
 
-// block returns the block that begins at off, which may still be on its way.
-func (r *reader) block(off int64) *block {
+// block returns the block that has the byte at off, which may still be on its way, and has
+// the one after it read ahead. If there is none it is begun there, or nil.
+func (r *reader) block(off int64, begin bool) *block {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, b := range r.ahead {
-		if b.off == off {
-			r.ahead = append(append(r.ahead[:i:i], r.ahead[i+1:]...), b)
-			return b
-		}
+	i := r.find(off)
+	switch {
+	case i >= 0:
+		b := r.ahead[i]
+		r.ahead = append(slices.Delete(r.ahead, i, i+1), b)
+	case begin:
+		r.begin(off)
+	default:
+		return nil
 	}
-	if len(r.ahead) == blocks {
-		r.ahead = r.ahead[1:]
+	b := r.ahead[len(r.ahead)-1]
+	if next := b.off + b.size; next < r.pinned.size && r.find(next) < 0 {
+		r.begin(next)
 	}
-	b := &block{off: off, done: make(chan struct{})}
-	r.ahead = append(r.ahead, b)
-	r.wg.Go(func() {
-		defer close(b.done)
-		if n := min(blockSize, r.pinned.size-off); n > 0 {
-			b.data = make([]byte, n)
-			_, b.err = r.d.fetch(r.ctx, r.pinned, b.data, off)
-		}
-	})
 	return b
 }
 
-// forget makes a block that could not be read be tried again.
-func (r *reader) forget(bad *block) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i, b := range r.ahead {
-		if b == bad {
-			r.ahead = append(r.ahead[:i:i], r.ahead[i+1:]...)
-			return
+// find returns which block has the byte at off, or -1; the caller has locked.
+func (r *reader) find(off int64) int {
+	return slices.IndexFunc(r.ahead, func(b *block) bool { return b.off <= off && off < b.off+b.size })
+}
+
+// begin has a block read from off on, as far as the next that there is; the caller has
+// locked.
+func (r *reader) begin(off int64) {
+	size := min(blockSize, r.pinned.size-off)
+	for _, b := range r.ahead {
+		if b.off > off {
+			size = min(size, b.off-off)
 		}
 	}
+	if len(r.ahead) == blocks {
+		r.ahead = slices.Delete(r.ahead, 0, 1)
+	}
+	b := &block{off: off, size: size, left: size, done: make(chan struct{})}
+	r.ahead = append(r.ahead, b)
+	r.wg.Go(func() {
+		defer close(b.done)
+		b.data = make([]byte, size)
+		_, b.err = r.d.fetch(r.ctx, r.pinned, b.data, off)
+	})
+}
+
+// took notes that n bytes of a block were read; one that all was read of is done with.
+func (r *reader) took(b *block, n int) {
+	r.mu.Lock()
+	b.left -= int64(n)
+	over := b.left <= 0
+	r.mu.Unlock()
+	if over {
+		r.forget(b)
+	}
+}
+
+// forget makes what is in a block be asked for again.
+func (r *reader) forget(b *block) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ahead = slices.DeleteFunc(r.ahead, func(a *block) bool { return a == b })
 }
 
 // fetch reads all of p from off on, going on where a connection broke.

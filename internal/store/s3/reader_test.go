@@ -44,6 +44,16 @@ func TestReadRequests(t *testing.T) {
 			_, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{io.NewSectionReader(r, 0, size)}, make([]byte, 64<<10))
 			return err
 		}, 6, size + 64<<10},
+		{"all, as several read it at once", func(r io.ReaderAt) error {
+			for off := int64(0); off < size; off += 4 * mib {
+				for _, i := range []int64{0, 1, 3, 2} {
+					if _, err := r.ReadAt(make([]byte, mib), off+i*mib); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}, 7, size + 64<<10},
 		{"all, by much", func(r io.ReaderAt) error {
 			for off := int64(0); off < size; off += 5 * mib {
 				if _, err := r.ReadAt(make([]byte, 5*mib), off); err != nil {
