@@ -9,6 +9,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
@@ -225,22 +226,23 @@ func (d *Driver) put(ctx context.Context, op, key string, data []byte, only stor
 	err = d.try(ctx, op, key, func(t *trial) error {
 		opts := minio.PutObjectOptions{ContentType: contentType, UserMetadata: map[string]string{tokenMeta: token}}
 		conditional := only != "" && !d.plainly.Load()
-		if err := d.condition(ctx, key, only, &opts); err != nil {
-			return err
+		err := d.condition(ctx, key, only, &opts)
+		if err == nil {
+			var info minio.UploadInfo
+			info, err = d.client.PutObject(ctx, d.bucket, d.object(key), bytes.NewReader(data), int64(len(data)),
+				base64.StdEncoding.EncodeToString(sum[:]), "", opts)
+			version = store.Version(info.ETag)
 		}
-		info, err := d.client.PutObject(ctx, d.bucket, d.object(key), bytes.NewReader(data), int64(len(data)),
-			base64.StdEncoding.EncodeToString(sum[:]), "", opts)
-		version = store.Version(info.ETag)
 		switch {
 		case conditional && unconditional(err):
 			d.plainly.Store(true)
 			return errTryAgain
-		case only != "" && answered(err, minio.PreconditionFailed, minio.NoSuchKey):
-			found, ours := d.isOurs(ctx, key, token)
-			if !t.lost || !ours {
-				return store.ErrConflict
+		case only != "" && (errors.Is(err, store.ErrConflict) || answered(err, minio.PreconditionFailed, minio.NoSuchKey)):
+			ours, lookErr := d.ours(ctx, op, key, token, t)
+			if ours == nil {
+				return cmp.Or(lookErr, store.ErrConflict)
 			}
-			version, err = store.Version(found.ETag), nil
+			version, err = store.Version(ours.ETag), nil
 		}
 		if err == nil && !d.same(string(version), sum) {
 			if only != "" {
@@ -288,10 +290,17 @@ func (d *Driver) condition(ctx context.Context, key string, only store.Version, 
 	return nil
 }
 
-// isOurs reports whether an object is the one with the token.
-func (d *Driver) isOurs(ctx context.Context, key, token string) (minio.ObjectInfo, bool) {
-	info, err := d.stat(ctx, key)
-	return info, err == nil && info.UserMetadata[tokenMeta] == token
+// ours returns the object if it is the one with the token: an attempt has made it whose
+// answer was lost. nil: it is not.
+func (d *Driver) ours(ctx context.Context, op, key, token string, t *trial) (*minio.ObjectInfo, error) {
+	if !t.lost {
+		return nil, nil
+	}
+	info, err := d.look(ctx, op, key)
+	if err != nil || info == nil || info.UserMetadata[tokenMeta] != token {
+		return nil, err
+	}
+	return info, nil
 }
 
 // Remove implements store.Driver. In a bucket with versions the service keeps the bytes,

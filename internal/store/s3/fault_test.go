@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -122,6 +123,50 @@ func TestEveryRequestOnce(t *testing.T) {
 		}
 	}
 	t.Logf("%d faults with %d requests", tried, requests)
+}
+
+// An answer that was lost, and trouble when it is asked what became of the request, do not
+// make what was done look like another one's: also where the service has no conditions.
+func TestLostAnswers(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	for _, conditions := range []bool{true, false} {
+		for _, size := range []int{1000, 9 * mib} {
+			t.Run(fmt.Sprintf("conditions %v, %d bytes", conditions, size), func(t *testing.T) {
+				proxy := server.Proxy(t)
+				d := open(t, server, proxy.Dest(t.Name())+"?region=us-east-1")
+				var lost, troubled bool // each once
+				proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+					writes := r.Method == http.MethodPut && !r.URL.Query().Has("partNumber") || r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
+					switch {
+					case !conditions && r.Method != http.MethodGet && (r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Match") != ""):
+						return &s3test.Fault{Code: "NotImplemented", Status: http.StatusNotImplemented}
+					case writes && !lost:
+						lost = true
+						return &s3test.Fault{NoAnswer: true}
+					case lost && r.Method == http.MethodHead && !troubled:
+						troubled = true
+						return &s3test.Fault{Code: "SlowDown", Status: http.StatusServiceUnavailable}
+					}
+					return nil
+				})
+				data := storetest.Random(1, size)
+				must(t, makeOf(t, d, "new", nil, piece{literal: data}))
+				if !lost || !troubled {
+					t.Errorf("lost %v, trouble %v: nothing was tried", lost, troubled)
+				}
+				wantBytes(t, d, "new", data)
+				wantNothingUnfinished(t, d)
+				lost, troubled = false, false
+				_, err := d.Put(t.Context(), "a", []byte("x"), store.NotThere)
+				must(t, err)
+				lost, troubled = false, false
+				if _, err = d.Put(t.Context(), "a", []byte("y"), store.NotThere); !errors.Is(err, store.ErrConflict) {
+					t.Errorf("another one's: got %v", err)
+				}
+			})
+		}
+	}
 }
 
 // When the service goes away for good, with whichever request, there is an error; the

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"tinybackup/internal/store"
 )
 
 const (
@@ -99,6 +101,9 @@ func (d *Driver) wait(ctx context.Context, t *trial) (ok bool) {
 
 // passes reports whether what failed may work when it is tried again.
 func passes(err error) bool {
+	if _, final := errors.AsType[*store.Error](err); final { // of something that was tried by itself
+		return false
+	}
 	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok {
 		return answerPasses(answer)
 	}

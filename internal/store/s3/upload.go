@@ -280,7 +280,8 @@ func (p *pending) named(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.outer), endWait)
 	defer cancel()
-	if _, ours := p.d.isOurs(ctx, p.key, p.token); ours {
+	const op = "remove"
+	if ours, _ := p.d.ours(ctx, op, p.key, p.token, &trial{lost: true}); ours != nil {
 		err = errors.Join(err, p.d.Remove(ctx, p.key))
 	}
 	return err
@@ -308,13 +309,16 @@ func (p *pending) complete(op string) error {
 		case conditional && unconditional(err):
 			p.d.plainly.Store(true)
 			return errTryAgain
-		case answered(err, minio.PreconditionFailed, minio.NoSuchUpload) && t.lost:
-			if _, ours := p.d.isOurs(p.ctx, p.key, p.token); ours {
+		case answered(err, minio.PreconditionFailed, minio.NoSuchUpload):
+			ours, lookErr := p.d.ours(p.ctx, op, p.key, p.token, t)
+			switch {
+			case ours != nil:
 				return nil
+			case lookErr != nil:
+				return lookErr
+			case answered(err, minio.PreconditionFailed):
+				return fs.ErrExist
 			}
-		}
-		if answered(err, minio.PreconditionFailed) {
-			return fs.ErrExist
 		}
 		return err
 	})
