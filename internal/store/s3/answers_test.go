@@ -246,32 +246,42 @@ func TestNoConditions(t *testing.T) {
 	wantBytes(t, d, "old", old)
 }
 
-// With a service that does not copy, what would be copied is read and sent.
+// With a service that does not copy, what would be copied is read and sent: whatever it
+// answers to that.
 func TestNoCopies(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	proxy := server.Proxy(t)
-	proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
-		if r.Header.Get("X-Amz-Copy-Source") != "" {
-			return &s3test.Fault{Code: "NotImplemented", Status: http.StatusNotImplemented}
-		}
-		return nil
-	})
-	d := open(t, server, proxy.Dest("x"))
 	old := storetest.Random(1, 11*mib)
-	must(t, makeOf(t, d, "old", nil, piece{literal: old}))
-	if !d.Copies(t.Context()) {
-		t.Error("it says that it does not copy, before it was asked to")
+	for name, fault := range map[string]s3test.Fault{
+		"not implemented": {Code: "NotImplemented", Status: http.StatusNotImplemented},
+		"refused":         {Code: "InvalidRequest", Status: http.StatusBadRequest},
+		"not allowed":     {Code: "AccessDenied", Status: http.StatusForbidden},
+		"taken for data":  {Empty: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := server.Proxy(t)
+			proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+				if r.Header.Get("X-Amz-Copy-Source") != "" {
+					return &fault
+				}
+				return nil
+			})
+			d := open(t, server, proxy.Dest(name))
+			must(t, makeOf(t, d, "old", nil, piece{literal: old}))
+			if !d.Copies(t.Context()) {
+				t.Error("it says that it does not copy, before it was asked to")
+			}
+			from := openArchive(t, d, "old")
+			for _, name := range []string{"one", "two"} {
+				must(t, makeOf(t, d, name, from, piece{literal: []byte("head")}, piece{n: 11 * mib}, piece{literal: []byte("tail")}))
+				wantBytes(t, d, name, []byte("head"+string(old)+"tail"))
+				if d.Copies(t.Context()) {
+					t.Error("it still says that it copies")
+				}
+			}
+			wantNothingUnfinished(t, d)
+		})
 	}
-	from := openArchive(t, d, "old")
-	for _, name := range []string{"one", "two"} {
-		must(t, makeOf(t, d, name, from, piece{literal: []byte("head")}, piece{n: 11 * mib}, piece{literal: []byte("tail")}))
-		wantBytes(t, d, name, []byte("head"+string(old)+"tail"))
-		if d.Copies(t.Context()) {
-			t.Error("it still says that it copies")
-		}
-	}
-	wantNothingUnfinished(t, d)
 }
 
 // What the service does not let go is retained.

@@ -96,13 +96,13 @@ func (p *pending) copy(s span) error {
 			return err
 		}
 		etag, err := p.copyNow(number, piece)
-		if unknown(err) {
+		if refusesCopy(err) {
 			p.d.noCopy.Store(true)
 			p.drop(number)
 			piece.n += s.n
 			return p.reread(piece)
 		}
-		if err = p.d.fail("copy", p.key, err); err != nil {
+		if err != nil {
 			return err
 		}
 		p.done(number, etag, nil)
@@ -140,19 +140,26 @@ func (p *pending) copyLater(s span) error {
 	return nil
 }
 
-// copyNow has one part copied. That the service has no such feature is its error as it is.
+// refusesCopy reports whether the error of the first copy that was asked for says that the
+// service has no such thing, or not for us: then reading and sending may work, or tell why
+// not. An answer without a body is that of a service that took it for something else.
+func refusesCopy(err error) bool {
+	return err == io.EOF || unconditional(err) || answered(err, minio.AccessDenied)
+}
+
+// copyNow has one part copied. That the service does not copy is its error as it is.
 func (p *pending) copyNow(number int, s span) (etag string, err error) {
 	pin := map[string]string{}
 	if s.from.etag != "" {
 		pin["x-amz-copy-source-if-match"] = s.from.etag
 	}
-	var without error
+	var refused error
 	err = p.d.try(p.ctx, "copy", p.key, func(*trial) error {
 		part, err := p.d.client.CopyObjectPart(p.ctx, p.d.bucket, p.d.object(s.from.key),
 			p.d.bucket, p.d.object(p.key), p.upload, number, s.off, s.n, pin)
 		switch {
-		case unknown(err):
-			without = err
+		case !p.d.copied.Load() && refusesCopy(err):
+			refused = err
 			return nil
 		case answered(err, minio.PreconditionFailed):
 			return errReplaced
@@ -163,7 +170,7 @@ func (p *pending) copyNow(number int, s span) (etag string, err error) {
 		return err
 	})
 	if err == nil {
-		err = without
+		err = refused
 	}
 	return etag, err
 }

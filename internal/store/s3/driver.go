@@ -50,6 +50,7 @@ type service struct {
 	keys     *credentials.Credentials
 	chain    *keyChain // of keys
 	given    bool      // the keys are those of the options
+	even     bool      // it wants all parts of an upload but the last alike
 	patience time.Duration
 	close    func()
 
@@ -85,6 +86,9 @@ func Open(_ context.Context, destination string, opt Options) (*Driver, error) {
 	if endpoint == "" {
 		endpoint = amazon
 	}
+	if host, _, _ := strings.Cut(endpoint, ":"); strings.HasSuffix(host, evenHost) {
+		d.beEven()
+	}
 	d.client, err = minio.NewCore(endpoint, &minio.Options{
 		Creds: d.keys, Secure: !d.plain, Region: d.region, MaxRetries: 1, // see try
 		Transport: dated{base, func(ahead time.Duration) { d.ahead.Store(int64(ahead)) }},
@@ -93,6 +97,17 @@ func Open(_ context.Context, destination string, opt Options) (*Driver, error) {
 		return nil, d.fail("use", "", err)
 	}
 	return d, nil
+}
+
+// evenHost is the end of the hosts of Cloudflare's R2. It refuses, only when they are to
+// become an object, parts of which one but the last is not as long as the others; nor does
+// it copy on a condition.
+const evenHost = ".r2.cloudflarestorage.com"
+
+// beEven is for a service that wants all parts of an upload but the last alike.
+func (s *service) beEven() {
+	s.even = true
+	s.noCopy.Store(true)
 }
 
 // Close implements store.Driver.

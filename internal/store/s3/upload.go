@@ -27,8 +27,9 @@ const (
 	maxParts = 10_000
 	maxPart  = min(4<<30, math.MaxInt/4) // 5 GiB would be allowed; a part is in memory as a whole
 
-	partSize  = 8 << 20 // of the first parts
-	partsEach = 1000    // of one size; those after them are twice as large
+	partSize  = 8 << 20  // of the first parts
+	partsEach = 1000     // of one size; those after them are twice as large
+	evenPart  = 32 << 20 // of all parts, where they have to be alike: 312 GiB of them
 
 	// endWait is how long putting things right may take when the run has been ended.
 	endWait = 30 * time.Second
@@ -39,6 +40,14 @@ const (
 // memory less than a hundredth of what was sent.
 func sizeOf(number int) int64 {
 	return min(int64(partSize)<<((number-1)/partsEach), maxPart)
+}
+
+// sizeOf is that of the function, unless the service wants all parts but the last alike.
+func (d *Driver) sizeOf(number int) int64 {
+	if d.even {
+		return evenPart
+	}
+	return sizeOf(number)
 }
 
 // pending implements store.Pending: what is shorter than a part is sent by Commit, as one
@@ -105,7 +114,7 @@ func (p *pending) fill(b []byte) (n int, err error) {
 		if p.buf == nil && p.upload != "" {
 			p.buf = p.buffer(p.next())
 		}
-		room := sizeOf(p.next()) - int64(len(p.buf))
+		room := p.d.sizeOf(p.next()) - int64(len(p.buf))
 		if int64(len(b)-n) <= room { // a full part may be the last: it waits for what comes
 			p.buf = append(p.buf, b[n:]...)
 			return len(b), nil
@@ -217,11 +226,11 @@ func (p *pending) buffer(number int) []byte {
 		last := len(p.spare) - 1
 		b := p.spare[last]
 		p.spare = p.spare[:last]
-		if int64(cap(b)) >= sizeOf(number) {
+		if int64(cap(b)) >= p.d.sizeOf(number) {
 			return b[:0]
 		}
 	}
-	return make([]byte, 0, sizeOf(number))
+	return make([]byte, 0, p.d.sizeOf(number))
 }
 
 // put sends one part. The service compares the MD5, and says what it has.

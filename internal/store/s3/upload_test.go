@@ -3,10 +3,14 @@ package s3_test
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"slices"
+	"strconv"
+	"sync"
 	"testing"
 
 	"tinybackup/internal/store"
+	"tinybackup/internal/store/s3"
 	"tinybackup/internal/store/s3/s3test"
 	"tinybackup/internal/store/storetest"
 )
@@ -164,5 +168,42 @@ func TestBytesSent(t *testing.T) {
 	}
 	if r := openArchive(t, d, "same"); r.Size() != 40*mib {
 		t.Errorf("it has %d bytes", r.Size())
+	}
+}
+
+// For a service that wants that all parts but the last are alike, whatever an archive is
+// made of.
+func TestEvenParts(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	proxy := server.Proxy(t)
+	d := open(t, server, proxy.Dest("x"))
+	d.BeEven()
+	var mu sync.Mutex
+	sizes := map[int]int64{} // of parts, by number
+	proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		if number, err := strconv.Atoi(r.URL.Query().Get("partNumber")); err == nil {
+			sizes[number] = r.ContentLength
+			if r.Header.Get("X-Amz-Copy-Source") != "" {
+				t.Error("it was asked to copy")
+			}
+		}
+		return nil
+	})
+	old := storetest.Random(1, 40*mib)
+	must(t, makeOf(t, d, "old", nil, piece{literal: old}))
+	must(t, makeOf(t, d, "new", openArchive(t, d, "old"), piece{literal: old[:6*mib]}, piece{n: 40 * mib}, piece{literal: old[:30*mib]}))
+	wantBytes(t, d, "new", slices.Concat(old[:6*mib], old, old[:30*mib]))
+	if len(sizes) != 3 || sizes[1] != sizes[2] || sizes[3] > sizes[1] {
+		t.Errorf("parts of %v bytes", sizes)
+	}
+	if d.Copies(t.Context()) {
+		t.Error("it says that it copies")
+	}
+	elsewhere := openWith(t, "s3://0123456789abcdef.eu.r2.cloudflarestorage.com/backups", s3.Options{})
+	if elsewhere.Copies(t.Context()) {
+		t.Error("the service that is so is not known by its name")
 	}
 }

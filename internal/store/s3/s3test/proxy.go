@@ -21,6 +21,7 @@ type Fault struct {
 
 	CutBody   int64 // it is cut after so many bytes of the request's body; 0: not
 	CutAnswer int64 // and after so many of the answer's body, which the server has given in full; 0: not
+	Empty     bool  // it is answered that all is well, without a body and without asking the server
 	NoAnswer  bool  // the server does what was asked, and then it is cut
 	BadBody   bool  // one bit of the request's body is turned over
 
@@ -126,6 +127,9 @@ func (p *Proxy) handler(forward http.Handler) http.Handler {
 			panic(http.ErrAbortHandler)
 		case f.Code != "":
 			p.received.Add(int64(answer(w, r, f)))
+			return
+		case f.Empty:
+			w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
 			return
 		}
 		if r.Body != nil && r.ContentLength != 0 {

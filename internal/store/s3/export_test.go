@@ -1,0 +1,4 @@
+package s3
+
+// BeEven is for tests.
+func (d *Driver) BeEven() { d.beEven() }
