@@ -229,10 +229,11 @@ func checkDest(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &HintError{
-			Err:  fmt.Errorf("destination %q: %w", dir, fs.ErrNotExist),
-			Hint: "if it is on another disk, mount that first; else: mkdir -p " + shellQuote(dir),
+		hint := "if it is on another disk, mount that first; else: mkdir -p " + shellQuote(dir)
+		if strings.Contains(dir, ":") { // USER@HOST:PATH, as scp and rsync have it
+			hint = "on another machine it is spelled sftp://USER@HOST/PATH; on this one, " + hint
 		}
+		return &HintError{Err: fmt.Errorf("destination %q: %w", dir, fs.ErrNotExist), Hint: hint}
 	case err != nil:
 		return &HintError{Err: fmt.Errorf("destination %q: %w", dir, cause(err)), Hint: "see that its parent directories can be entered"}
 	case !info.IsDir():

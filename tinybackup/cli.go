@@ -62,7 +62,7 @@ func (l *commandLine) commands(inv *invocation) []command {
 	return []command{
 		{name: "run", short: "back up now", data: &l.Run,
 			usage: []string{" [options] SOURCE DEST", " [--now | --check] [options] --job ID"},
-			long:  "Back up SOURCE, a file, a directory or a block device, into a new archive in the directory DEST; then remove the archives that the --keep options do not cover. With --job, do what a job says.",
+			long:  "Back up SOURCE, a file, a directory or a block device, into a new archive in DEST; then remove the archives that the --keep options do not cover. DEST is a directory, or a place on another machine: s3://ENDPOINT/BUCKET/PREFIX, sftp://USER@HOST/PATH or rclone:REMOTE:PATH. With --job, do what a job says.",
 			run:   func(ctx context.Context, env Env) error { return l.Run.execute(ctx, env, inv) }},
 		{name: "install", aliases: []string{"create"}, short: "schedule a backup", data: &l.Install,
 			usage: []string{" --time SPEC [options] SOURCE DEST", " --from FILE [options] DEST"},

@@ -1,8 +1,10 @@
 package tinybackup
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,9 +72,32 @@ func parseKeep(words []string) (rotate.Policy, error) {
 			}
 			return rotate.Policy{}, fmt.Errorf("no such rule: %q; the rules are %s", word, strings.Join(known, ", "))
 		}
+		if slices.ContainsFunc(rules, func(r string) bool { return strings.HasPrefix(r, rule+"=") }) {
+			return rotate.Policy{}, fmt.Errorf("%q is there twice", keepWord+option)
+		}
 		rules = append(rules, rule+"="+value)
+		if _, err := rotate.ParsePolicy(rule + "=" + value); err != nil {
+			return rotate.Policy{}, fmt.Errorf("%s%s: %w", keepWord, word, errors.Unwrap(err))
+		}
 	}
 	return rotate.ParsePolicy(strings.Join(rules, " "))
+}
+
+// misspelled is a word of the destination that was meant to be one of its policy, if
+// there is one: on a service, which makes what it is asked for, the copies would go to
+// another place.
+func (c Copy) misspelled() string {
+	words := strings.Fields(c.Dest)
+	if !isRemote(c.Dest) || len(words) < 2 {
+		return ""
+	}
+	for _, word := range words[1:] {
+		name, _, isRule := strings.Cut(word, "=")
+		if isRule || slices.ContainsFunc(keepRules, func(k struct{ option, rule string }) bool { return name == keepWord+k.option }) {
+			return word
+		}
+	}
+	return ""
 }
 
 // keepRules are what a policy's rules are called in options and in rotate.
@@ -155,6 +180,11 @@ func (o Options) checkCopies() error {
 			return &UsageError{Msg: "a path contains a NUL character"}
 		case c.Dest == o.Dest:
 			return &UsageError{Msg: fmt.Sprintf("--copy-to %q is the destination itself", c.Dest), Hint: "a copy wants another place"}
+		case c.misspelled() != "":
+			return &UsageError{
+				Msg:  fmt.Sprintf("--copy-to %q: %q is no rule of a policy", c.Dest, c.misspelled()),
+				Hint: "rules stand at its end, such as keep=7 or keep-daily=30; no other word may have a = in it",
+			}
 		case c.Policy.Check() != nil:
 			return &UsageError{Msg: fmt.Sprintf("--copy-to %q: %v", c.Dest, c.Policy.Check())}
 		}

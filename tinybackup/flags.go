@@ -130,6 +130,9 @@ func explainArgs(p *flags.Parser, args []string, err error) error {
 				names = append(names, opt.LongName)
 			}
 		}
+		if others := commandsWith(p, word); others != "" {
+			return &UsageError{Msg: "unknown option --" + word, Hint: "--" + word + " is an option of tinybackup " + others}
+		}
 		dashes := "--"
 		if len(word) == 1 {
 			dashes = "-"
@@ -137,6 +140,21 @@ func explainArgs(p *flags.Parser, args []string, err error) error {
 		return &UsageError{Msg: fmt.Sprintf("unknown option %s%s", dashes, word), Hint: propose("--", nearest(word, names), help)}
 	}
 	return &UsageError{Msg: plainQuotes(fe.Message), Hint: help}
+}
+
+// commandsWith names the commands that have the option called name.
+func commandsWith(p *flags.Parser, name string) string {
+	var found []string
+	for _, c := range p.Commands() {
+		for _, group := range allGroups(c.Group) {
+			for _, opt := range group.Options() {
+				if opt.LongName == name && name != "" {
+					found = append(found, c.Name)
+				}
+			}
+		}
+	}
+	return strings.Join(found, ", ")
 }
 
 // propose is the hint to type prefix and name, or to read the help when nothing

@@ -28,7 +28,7 @@ func mainHelp(commands []command, common helpGroup) string {
 	names := make([]string, len(commands))
 	for i, c := range commands {
 		names[i] = strings.Join(append([]string{c.name}, c.aliases...), ", ")
-		width = max(width, len(names[i]))
+		width = max(width, utf8.RuneCountInString(names[i]))
 	}
 	for i, c := range commands {
 		writeColumns(&b, names[i], width, c.short)
@@ -73,7 +73,7 @@ func writeGroup(b *strings.Builder, g helpGroup) {
 	const widest = 24
 	width := 0
 	for _, o := range g.options {
-		if n := len(o.label()); n <= widest {
+		if n := utf8.RuneCountInString(o.label()); n <= widest {
 			width = max(width, n)
 		}
 	}
@@ -94,10 +94,10 @@ func (o helpOption) label() string {
 func writeColumns(b *strings.Builder, label string, width int, text string) {
 	indent := strings.Repeat(" ", width+4)
 	b.WriteString("  " + label)
-	if len(label) > width {
+	if n := utf8.RuneCountInString(label); n > width {
 		b.WriteString("\n" + indent)
 	} else {
-		b.WriteString(strings.Repeat(" ", width-len(label)+2))
+		b.WriteString(strings.Repeat(" ", width-n+2))
 	}
 	b.WriteString(wrap(text, helpWidth-len(indent), indent) + "\n")
 }

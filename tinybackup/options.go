@@ -276,7 +276,7 @@ func isURL(path string) bool {
 	if !found || scheme == "" {
 		return false
 	}
-	for _, c := range scheme {
+	for _, c := range strings.ToLower(scheme) {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '+' && c != '-' {
 			return false
 		}

@@ -25,7 +25,13 @@ type Recipients struct {
 // IsFile says whether one of the values that ReadRecipients takes is the path of a file,
 // and no recipient.
 func IsFile(value string) bool {
-	return !strings.HasPrefix(value, "age1") && !strings.HasPrefix(value, "ssh-") && !isSecret(value)
+	// Keys of ssh that age does not take are no paths either.
+	for _, key := range []string{"age1", "ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
+		if strings.HasPrefix(value, key) {
+			return false
+		}
+	}
+	return !isSecret(value)
 }
 
 // CheckRecipient says what is wrong with a value that ReadRecipients takes, without
