@@ -62,10 +62,7 @@ var fleetColumns = []column{
 func (f Fleet) print(env Env, host string) error {
 	var b strings.Builder
 	switch {
-	case len(f.Jobs) == 0 && host != "":
-		fmt.Fprintf(&b, "there are no backups of %s in %s\n", oneLine(host), oneLine(f.Dest))
-	case len(f.Jobs) == 0:
-		fmt.Fprintf(&b, "there are no backups in %s\n", oneLine(f.Dest))
+	case len(f.Jobs) == 0: // that is a problem
 	case len(f.Jobs) == 1 || host != "":
 		for i, j := range f.Jobs {
 			if i > 0 {
@@ -87,12 +84,12 @@ func (f Fleet) print(env Env, host string) error {
 		}
 		for _, j := range f.Jobs {
 			if text := j.problems(); text != "" {
-				b.WriteString("\n" + j.headline() + "\n" + text)
+				b.WriteString("\n" + j.headline() + "\n" + f.where(j) + text)
 			}
 		}
 		b.WriteString(f.clocks())
 	}
-	if len(f.Problems) > 0 {
+	if len(f.Problems) > 0 && len(f.Jobs) > 0 {
 		b.WriteString("\n")
 	}
 	for _, p := range f.Problems {
@@ -100,6 +97,16 @@ func (f Fleet) print(env Env, host string) error {
 	}
 	_, err := fmt.Fprint(env.Stdout, b.String())
 	return err
+}
+
+// where says which one is meant of several jobs of the same name and host.
+func (f Fleet) where(j FleetJob) string {
+	for _, other := range f.Jobs {
+		if other.Host == j.Host && other.Name == j.Name && other.Dest != j.Dest {
+			return "  in " + oneLine(j.Dest) + "\n"
+		}
+	}
+	return ""
 }
 
 // clocks says of each host whose clock is wrong that it is: by its first job.

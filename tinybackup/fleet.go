@@ -77,9 +77,10 @@ type fleetDest struct {
 	err     error // why it cannot be listed
 }
 
-// FleetOf tells how the jobs are that back up to a destination. It changes nothing, and
-// asks once for each thousand names, each destination and each record. Only a
-// destination that nothing can be said of is an error.
+// FleetOf tells how the jobs are that back up to a destination. It asks once for each
+// thousand names, each destination and each record. It changes nothing: a server that
+// tells the time by that of a file only gets one for a moment, if it takes any. Only a
+// destination that nothing can be said of is an error; one without backups is a problem.
 func FleetOf(ctx context.Context, env Env, o FleetOptions) (_ Fleet, err error) {
 	dest, err := resolvePath(o.Dest)
 	if err != nil {
@@ -91,11 +92,11 @@ func FleetOf(ctx context.Context, env Env, o FleetOptions) (_ Fleet, err error) 
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	now, err := st.Now(ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		now, err = env.Now(), nil
-	}
-	if err != nil {
-		return Fleet{}, err
+	switch {
+	case ctx.Err() != nil:
+		return Fleet{}, context.Cause(ctx)
+	case err != nil: // also where nothing may be written, or there is no room
+		now = env.Now()
 	}
 	now = now.In(env.Now().Location())
 	f := Fleet{Dest: dest, Jobs: []FleetJob{}, Problems: []Problem{}, OK: true}
@@ -115,9 +116,10 @@ func FleetOf(ctx context.Context, env Env, o FleetOptions) (_ Fleet, err error) 
 	if ctx.Err() != nil {
 		return f, context.Cause(ctx)
 	}
-	if o.Host != "" {
-		f.Jobs = slices.DeleteFunc(f.Jobs, func(j FleetJob) bool { return j.Host != o.Host })
+	if o.Host != "" { // what cannot be read may be of that one
+		f.Jobs = slices.DeleteFunc(f.Jobs, func(j FleetJob) bool { return j.Host != o.Host && (j.Host != "" || j.OK) })
 	}
+	f.noneOf(o.Host)
 	slices.SortStableFunc(f.Jobs, func(a, b FleetJob) int {
 		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Name, b.Name), strings.Compare(a.Dest, b.Dest))
 	})
@@ -194,9 +196,10 @@ func (f *Fleet) add(d *fleetDest, now time.Time) {
 		name, _ := seriesOfRecord(side.Name)
 		told[name] = true
 		s := d.series[name]
-		j := FleetJob{Dest: dest, Name: name, Heard: side.ModTime.In(now.Location()), Archives: s.count, Bytes: s.bytes, unlisted: d.series == nil,
+		j := FleetJob{Dest: dest, Name: name, Heard: heardAt(side, now), Archives: s.count, Bytes: s.bytes, unlisted: d.series == nil,
 			Record: joinDest(dest, store.SideDir+"/"+side.Name), Newest: s.newest.name.Time}
 		if err := d.doubts[i]; err != nil {
+			j.Host = d.read[i].Host
 			j.unread(err)
 		} else {
 			j.from(d.read[i])
@@ -213,6 +216,16 @@ func (f *Fleet) add(d *fleetDest, now time.Time) {
 	}
 }
 
+// heardAt is when a record was written, in the zone of now; zero for a time that nobody
+// can have written it at, which JSON has no words for.
+func heardAt(record store.Object, now time.Time) time.Time {
+	t := record.ModTime.In(now.Location())
+	if t.Year() < 1970 || t.Year() >= 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
 // from takes what a record tells.
 func (j *FleetJob) from(r Record) {
 	j.Host, j.ID, j.Source, j.Tool = r.Host, r.Job, r.Source, r.Tool
@@ -222,6 +235,24 @@ func (j *FleetJob) from(r Record) {
 	if j.unlisted {
 		j.Archives, j.Bytes = r.Archives, r.Bytes
 	}
+}
+
+// noneOf notes that there is nothing at all of a host, or of any: its disk may not be
+// mounted, or a name misspelled, and who asks whether all is well is not to hear that it is.
+func (f *Fleet) noneOf(host string) {
+	switch {
+	case host == "" && (len(f.Jobs) > 0 || len(f.Problems) > 0):
+		return
+	case slices.ContainsFunc(f.Jobs, func(j FleetJob) bool { return j.Host == host }):
+		return
+	}
+	p := Problem{State: StateBroken, Why: "there are no backups in " + f.Dest}
+	if host != "" {
+		p.Why, p.Mend = fmt.Sprintf("there are no backups of %s in %s", host, f.Dest), "tinybackup statusof "+shellQuote(f.Dest)
+	} else if !isRemote(f.Dest) {
+		p.Mend = mountOr(f.Dest, "or see whether it is the right directory")
+	}
+	f.Problems = append([]Problem{p}, f.Problems...)
 }
 
 // unable notes what could not be looked into.

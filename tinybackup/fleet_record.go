@@ -67,19 +67,20 @@ func recordName(series string) string { return series + recordSuffix }
 var errTooLarge = fmt.Errorf("it has more than %v", Size(maxRecord))
 
 // parseRecord reads the record of the archives called series. Of one that cannot be
-// used, the error says why.
+// used, the error says why; of a later version, the host is known.
 func parseRecord(series string, data []byte) (Record, error) {
 	if len(data) > maxRecord {
 		return Record{}, errTooLarge
 	}
 	var head struct {
-		Version *int `json:"version"`
+		Version *int   `json:"version"`
+		Host    string `json:"host"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil || head.Version == nil {
 		return Record{}, errors.New("it is damaged")
 	}
 	if *head.Version != recordVersion {
-		return Record{}, fmt.Errorf("it is of version %d, and this program knows version %d only", *head.Version, recordVersion)
+		return Record{Host: head.Host}, fmt.Errorf("it is of version %d, and this program knows version %d only", *head.Version, recordVersion)
 	}
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
@@ -99,6 +100,8 @@ func (r Record) check(series string) error {
 		return fmt.Errorf("it is that of %q", r.Name)
 	case r.Host == "", len(r.Host) > maxHost, r.Last == nil, r.Job != "" && !isJobID(r.Job), r.Failures < 0, r.Archives < 0, r.Bytes < 0:
 		return errors.New("it is damaged")
+	case !r.Last.Stored() && r.Last.Result != ResultFailed:
+		return fmt.Errorf("its last run ended with %q, which is no result", cut(r.Last.Result, maxTold))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,16 @@ func TestFleetRequests(t *testing.T) {
 	if lists, gets := m.Requests("list"), m.Requests("get"); lists > pages*(hosts+2)+hosts || gets != hosts {
 		t.Errorf("%d lists and %d reads", lists, gets)
 	}
+	// The server's clock cannot be asked for where nothing may be written.
+	m.Fail = func(method, key string) error {
+		if method == "now" {
+			return &store.Error{Op: method, Err: fs.ErrPermission}
+		}
+		return nil
+	}
+	if f, err := FleetOf(t.Context(), b.env, FleetOptions{Dest: b.dst}); err != nil || len(f.Jobs) != hosts || !f.OK {
+		t.Errorf("without the server's clock: %d jobs, ok %v, %v", len(f.Jobs), f.OK, err)
+	}
 	m.Fail = func(method, key string) error {
 		if strings.HasPrefix(key, "host03/") {
 			return &store.Error{Op: method, Path: key, Err: errors.New("no route")}
@@ -150,6 +161,20 @@ func TestFleetRequests(t *testing.T) {
 	m.Fail = func(string, string) error { return errors.New("no route") }
 	if _, err := FleetOf(t.Context(), b.env, FleetOptions{Dest: b.dst}); err == nil {
 		t.Error("all is away, and that is no error")
+	}
+}
+
+// A record whose file has a time that JSON knows none of hides no other: some file
+// systems have such times.
+func TestHeardAt(t *testing.T) {
+	t.Parallel()
+	east := time.FixedZone("", 14*60*60)
+	for year, known := range map[int]bool{-5: false, 1: false, 2026: true, 9999: false, 12000: false} {
+		at := time.Date(year, 12, 31, 23, 59, 0, 0, time.UTC)
+		f := Fleet{Jobs: []FleetJob{{Heard: heardAt(store.Object{ModTime: at}, time.Now().In(east))}}}
+		if _, err := json.Marshal(f); err != nil || f.Jobs[0].Heard.Equal(at) != known {
+			t.Errorf("%d: heard at %v, %v", year, f.Jobs[0].Heard, err)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package tinybackup
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"tinybackup/internal/rotate"
@@ -93,8 +92,14 @@ func (j *FleetJob) rerun() string {
 	return rerun(j.ID) + j.there()
 }
 
-// there says where to type it, as a comment for a shell.
-func (j *FleetJob) there() string { return "  # on " + strings.Join(strings.Fields(j.Host), " ") }
+// there says where to type it, as a comment for a shell. What no host is called would be
+// more to type.
+func (j *FleetJob) there() string {
+	if shellQuote(j.Host) != j.Host {
+		return "  # on its host"
+	}
+	return "  # on " + j.Host
+}
 
 // forget is how to have it listed no more.
 func (j *FleetJob) forget() string {
