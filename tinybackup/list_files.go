@@ -40,7 +40,7 @@ func ListFiles(ctx context.Context, env Env, c Choice, visit func(FileEntry) err
 	defer func() { err = errors.Join(err, stream.Close()) }()
 	err = archive.Entries(ctx, stream, func(e archive.Entry) error {
 		return visit(FileEntry{
-			Path: a.below(e.Name), Mode: e.Mode.String(), User: e.User, Group: e.Group,
+			Path: a.below(e.Name), Mode: modeText(e.Mode), User: e.User, Group: e.Group,
 			Size: e.Size, ModTime: e.ModTime, Link: a.linkTarget(e),
 		})
 	})
@@ -77,6 +77,50 @@ func (a opened) onlyFile() FileEntry {
 		return e
 	}
 	f := a.manifest.File
-	e.Mode, e.User, e.Group, e.Size, e.ModTime = fs.FileMode(f.Mode&0o777).String(), f.User, f.Group, f.Size, f.ModTime
+	e.Mode, e.User, e.Group, e.Size, e.ModTime = modeText(fileMode(f.Mode)), f.User, f.Group, f.Size, f.ModTime
 	return e
+}
+
+// fileMode is the mode of a file as the system has it, S_ISUID and its like included.
+func fileMode(mode uint32) fs.FileMode {
+	out := fs.FileMode(mode & 0o777)
+	for i, bit := range []fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if mode&(0o1000<<i) != 0 {
+			out |= bit
+		}
+	}
+	return out
+}
+
+// modeText is a mode as ls -l writes it.
+func modeText(mode fs.FileMode) string {
+	text := []byte("-" + mode.Perm().String()[1:])
+	switch mode.Type() {
+	case fs.ModeDir:
+		text[0] = 'd'
+	case fs.ModeSymlink:
+		text[0] = 'l'
+	case fs.ModeNamedPipe:
+		text[0] = 'p'
+	case fs.ModeSocket:
+		text[0] = 's'
+	case fs.ModeDevice:
+		text[0] = 'b'
+	case fs.ModeDevice | fs.ModeCharDevice:
+		text[0] = 'c'
+	}
+	for _, s := range []struct {
+		bit  fs.FileMode
+		at   int
+		mark byte
+	}{{fs.ModeSetuid, 3, 's'}, {fs.ModeSetgid, 6, 's'}, {fs.ModeSticky, 9, 't'}} {
+		switch {
+		case mode&s.bit == 0:
+		case text[s.at] == 'x':
+			text[s.at] = s.mark
+		default:
+			text[s.at] = s.mark - 'a' + 'A'
+		}
+	}
+	return string(text)
 }

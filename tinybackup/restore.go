@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"tinybackup/internal/archive"
@@ -67,6 +70,11 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 	r.Archive, r.Target = a.Name, o.Target
 	r.Kind = a.kind
 	env.Log.Info("restore begins", "archive", a.Name, "target", o.Target)
+	for _, path := range o.Paths {
+		if filepath.IsAbs(path) {
+			return r, a.notBelow(path)
+		}
+	}
 	switch {
 	case a.kind != archive.KindDir && len(o.Paths) > 0:
 		return r, &UsageError{Msg: fmt.Sprintf("archive %q holds a single file, and no paths", a.Name), Hint: "leave the paths out"}
@@ -76,6 +84,9 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 		err = a.extract(ctx, env, o, &r)
 	default:
 		err = a.restoreFile(ctx, env, o, &r)
+	}
+	if hint := targetHint(err, o); hint != "" && hintOf(err) == "" {
+		err = &HintError{Err: err, Hint: hint}
 	}
 	for _, w := range r.Warnings {
 		env.Log.Warn(w)
@@ -87,6 +98,41 @@ func Restore(ctx context.Context, env Env, o RestoreOptions) (r RestoreReport, e
 		r.Warnings, r.WarningCount = append(r.Warnings, a.doubtText()), r.WarningCount+1
 	}
 	return r, err
+}
+
+// notBelow refuses a path that is not one below the source.
+func (a opened) notBelow(path string) error {
+	e := &UsageError{
+		Msg:  fmt.Sprintf("path %q is absolute, and not one below the source", path),
+		Hint: "tinybackup list --files " + shellQuote(a.path()) + " shows the paths",
+	}
+	if a.manifest != nil && within(path, a.manifest.Source) {
+		if below, err := filepath.Rel(a.manifest.Source, path); err == nil {
+			e.Hint = "below the source it is " + shellQuote(below)
+		}
+	}
+	return e
+}
+
+// targetHint is what to do about a target that nothing can be restored to.
+func targetHint(err error, o RestoreOptions) string {
+	if err == nil {
+		return ""
+	}
+	in := filepath.Dir(o.Target) // of a target with a slash at its end, that itself
+	_, missing := os.Stat(in)
+	there, _ := os.Stat(filepath.Clean(o.Target))
+	switch {
+	case errors.Is(err, fs.ErrExist) && !o.Overwrite:
+		return "--overwrite replaces it"
+	case errors.Is(err, fs.ErrNotExist) && errors.Is(missing, fs.ErrNotExist):
+		return "make its directory first: mkdir -p " + shellQuote(in)
+	case there != nil && !there.IsDir() && strings.HasSuffix(err.Error(), syscall.ENOTDIR.Error()): // os.Root has an error of its own
+		return "give a target that is a directory, or that is not there yet"
+	case errors.Is(err, fs.ErrPermission):
+		return "give a target that you may write to, or run tinybackup as a user who may"
+	}
+	return ""
 }
 
 // opened is an archive that is open for reading.
