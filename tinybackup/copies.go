@@ -69,6 +69,9 @@ func (r *run) copyAll(ctx context.Context) {
 	if here == nil && err == nil { // rotation could not list
 		here, err = listStored(ctx, r.store, r.Name)
 	}
+	if err == nil && !r.DryRun && !holds(here, r.report.Archive) {
+		err = fmt.Errorf("%s: %w", r.report.Archive, errGone)
+	}
 	for _, c := range r.CopyTo {
 		rep := r.copyTo(ctx, c, here, err)
 		r.report.Copies = append(r.report.Copies, rep)
@@ -89,7 +92,7 @@ func (r *run) copyAll(ctx context.Context) {
 // that is not to be.
 func (r *run) copyTo(ctx context.Context, c Copy, here []stored, err error) CopyReport {
 	k := &copying{
-		Env: r.Env, Options: r.forCopy(c), job: r.job, host: r.host, from: r.store, here: here,
+		Env: r.Env, Options: r.forCopy(c), job: r.job, host: r.host, from: r.store, here: here, made: r.report.Archive,
 		pulse: &pulse{step: "looking at " + c.Dest},
 		last:  r.outcome(ctx, nil),
 		told:  CopyReport{Dest: c.Dest, Newest: r.copied[c.Dest], Archives: []string{}},
@@ -122,6 +125,7 @@ type copying struct {
 	job, host string
 	from      store.Store // the backup's own destination
 	here      []stored    // what is there, newest first
+	made      string      // of these, the one that is new: no copy can have it yet; empty: one may
 	limit     *courtesy.Limiter
 	pulse     *pulse
 	last      HistoryEntry // the run whose archive is copied

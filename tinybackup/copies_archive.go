@@ -35,22 +35,30 @@ func (s *sending) original(ctx context.Context, a stored) (*original, error) {
 	o := &original{stored: a}
 	var err error
 	if o.side, err = s.from.ReadSide(ctx, archive.SideName(a.Name)); ignoreMissing(err) != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", archive.ErrUnreadable, err)
 	}
-	if m, err := parseManifest(o.side, a.Object); o.side != nil && err == nil {
-		o.manifest, o.sum = m, m.SHA256
+	if m, err := archive.ReadManifest(o.side); o.side != nil && err == nil && m.Archive == a.Name {
+		if m.Size != a.Size {
+			return nil, fmt.Errorf("%w: it has %d bytes, and its manifest tells of %d", archive.ErrDamaged, a.Size, m.Size)
+		}
+		if fits(m, a.Object) == nil {
+			o.manifest, o.sum = m, m.SHA256
+		}
 	}
 	if o.sum == "" {
 		sums, err := s.from.Sums(ctx)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", archive.ErrUnreadable, err)
 		}
 		o.sum = sums[a.Name]
 	}
-	if o.src, err = s.from.Open(ctx, a.Name); errors.Is(err, fs.ErrNotExist) {
+	switch o.src, err = s.from.Open(ctx, a.Name); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, errGone
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", archive.ErrUnreadable, err)
 	}
-	return o, err
+	return o, nil
 }
 
 // send copies one archive: with what the newest copy holds as well or, if that proves
@@ -169,8 +177,12 @@ func (s *sending) sent(done archive.Copied, err error) {
 
 // checkPrevious reads the copy that the new one is to be another name of back from the
 // disk, if rotation is to remove copies that are other files: they may be the last good
-// ones.
+// ones. From another machine that would be a download of everything each night: there, it
+// is for verify.
 func (s *sending) checkPrevious(ctx context.Context, o *original, previous *shared) (err error) {
+	if !isLocal(s.st) {
+		return nil
+	}
 	after := append([]stored{o.stored}, s.there...)
 	after[0].held = false
 	gone := make(map[rotate.Name]bool)
@@ -278,6 +290,11 @@ func (s *sending) copyMap(ctx context.Context, o *original) (mapped bool, err er
 		return false, ignoreMissing(err)
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
+	defer func() {
+		if errors.Is(err, fs.ErrExist) { // a killed run's, which the destination does not let go: it is the same
+			mapped, err = false, nil
+		}
+	}()
 	p, err := s.st.Create(ctx, o.Name+bmapSuffix)
 	if err != nil {
 		return false, err

@@ -20,8 +20,8 @@ func dueCopies(here, there []stored, o Options, now time.Time) (due []stored, mi
 	newest := newestOf(there, now)
 	var fresh []stored
 	all := append([]stored(nil), there...)
-	for _, a := range here {
-		if newest != nil && !a.name.Time.After(newest.name.Time) || holds(there, a.Name) {
+	for i, a := range here {
+		if holds(there, a.Name) || i > 0 && newest != nil && !a.name.Time.After(newest.name.Time) {
 			continue
 		}
 		fresh = append(fresh, a)

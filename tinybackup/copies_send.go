@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"tinybackup/internal/archive"
@@ -47,6 +48,9 @@ func (k *copying) attempt(ctx context.Context, st store.Store) error {
 	if err := checkOwner(there, k.Options, k.job, k.host); err != nil {
 		return err
 	}
+	if holds(there, k.made) {
+		return k.notNew()
+	}
 	due, missed := dueCopies(k.here, there, k.Options, k.Now())
 	k.note(func(c *CopyReport) {
 		c.Behind, c.Missed = len(due), max(c.Missed, missed) // of all attempts
@@ -63,12 +67,29 @@ func (k *copying) attempt(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
+	k.made = "" // from here on it may be there, also if we hear nothing of it
 	s := &sending{copying: k, st: st, there: there}
-	if err := s.sendAll(ctx, due); err != nil {
-		return err
+	for {
+		err := s.sendAll(ctx, due)
+		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+		if err != nil && !full {
+			return err
+		}
+		// What goes now would go later, too: newer copies make no older one stay.
+		removed := s.rotate(ctx)
+		if err == nil || removed == 0 {
+			return err
+		}
+		due = slices.DeleteFunc(due, func(a stored) bool { return holds(s.there, a.Name) })
 	}
-	s.rotate(ctx)
-	return nil
+}
+
+// notNew refuses a destination that has the new archive before it was copied.
+func (k *copying) notNew() error {
+	return &HintError{
+		Err:  fmt.Errorf("%s is there already: it is the destination %q itself, spelled otherwise, or has the copies of another job, too", k.made, k.from),
+		Hint: "give the copies another place, or each job its own --name",
+	}
 }
 
 // stands notes what is in the destination.
@@ -162,7 +183,8 @@ type sending struct {
 }
 
 // sendAll sends archives in their order. One that is damaged, or gone, at hand is
-// left out, as it will not become better: that is the error, in the end.
+// left out, as it will not become better; so is one that a disk of this machine cannot
+// read. That is the error, in the end.
 func (s *sending) sendAll(ctx context.Context, due []stored) error {
 	var bad error
 	for _, a := range due {
@@ -171,7 +193,7 @@ func (s *sending) sendAll(ctx context.Context, due []stored) error {
 		case err == nil:
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, archive.ErrDamaged), errors.Is(err, errGone):
+		case errors.Is(err, archive.ErrDamaged), errors.Is(err, errGone), errors.Is(err, archive.ErrUnreadable) && isLocal(s.from):
 			bad = errors.Join(bad, &HintError{Err: fmt.Errorf("%s: %w", a.Name, err), Hint: "tinybackup verify " + shellQuote(s.from.String())})
 			continue
 		default:
@@ -191,9 +213,9 @@ func (s *sending) sendAll(ctx context.Context, due []stored) error {
 // errGone says that an archive at hand is not at hand any more.
 var errGone = errors.New("it is gone from the destination of the backup")
 
-// rotate removes there what the policy of the copy does not cover. What goes wrong
-// here is a warning: the copies are up to date.
-func (s *sending) rotate(ctx context.Context) {
+// rotate removes there what the policy of the copy does not cover, and says how many
+// archives went. What goes wrong here is a warning.
+func (s *sending) rotate(ctx context.Context) int {
 	s.pulse.begin("removing old archives from " + s.Dest)
 	d := decide(s.there, s.Options, s.Now())
 	gone := d.Remove()
@@ -214,4 +236,6 @@ func (s *sending) rotate(ctx context.Context) {
 		c.Removed, c.Retained = append(c.Removed, removed...), retained
 		c.Kept -= len(removed)
 	})
+	s.there = slices.DeleteFunc(s.there, func(a stored) bool { return slices.Contains(removed, a.Name) })
+	return len(removed)
 }

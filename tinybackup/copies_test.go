@@ -364,6 +364,7 @@ func TestDueCopies(t *testing.T) {
 		"from the future, there":    {"1 2 3", "40", "keep=all", "1 2 3"},
 		"of the same time":          {"3", "3", "keep=1", ""},
 		"there is what was at hand": {"4", "1 2 3", "keep=1", "4"},
+		"older than what is there":  {"1 2", "3", "keep=all", "2"},
 	} {
 		var cp Copy
 		if err := cp.UnmarshalFlag("/x " + c.policy); err != nil {
