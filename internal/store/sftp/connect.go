@@ -19,7 +19,8 @@ const loginTime = 30 * time.Second
 
 // conn is one connection to the server.
 type conn struct {
-	ssh  *ssh.Client
+	line net.Conn      // that of this machine, through which all goes
+	ssh  *ssh.Client   //
 	hops []*ssh.Client // the connections that it goes through
 	main *wire.Client  // for all that is short
 	life *life
@@ -43,7 +44,7 @@ func connect(ctx context.Context, opt Options, a address) (*conn, error) {
 		c.close()
 		return nil, err
 	}
-	go c.life.keep(c.ssh, opt.KeepAlive)
+	go c.life.keep(c.ssh, opt.KeepAlive, c.close)
 	return c, nil
 }
 
@@ -54,12 +55,12 @@ func (c *conn) connect(ctx context.Context, opt Options, t target) (err error) {
 	}
 	var through *ssh.Client
 	for _, hop := range way[:len(way)-1] {
-		if through, _, err = login(ctx, through, hop); err != nil {
+		if through, _, err = c.login(ctx, through, hop); err != nil {
 			return fmt.Errorf("on the way, at %s: %w", hop.name, err)
 		}
 		c.hops = append(c.hops, through)
 	}
-	if c.ssh, c.life, err = login(ctx, through, t); err != nil {
+	if c.ssh, c.life, err = c.login(ctx, through, t); err != nil {
 		return err
 	}
 	// The session's beginning is an exchange like any other, and may hang.
@@ -78,7 +79,7 @@ func session(client *ssh.Client) (*wire.Client, error) {
 }
 
 // login connects to a target, through another server if through is not nil.
-func login(ctx context.Context, through *ssh.Client, t target) (*ssh.Client, *life, error) {
+func (c *conn) login(ctx context.Context, through *ssh.Client, t target) (*ssh.Client, *life, error) {
 	check, algorithms, err := t.hostKeys()
 	if err != nil {
 		return nil, nil, &refused{err}
@@ -88,14 +89,16 @@ func login(ctx context.Context, through *ssh.Client, t target) (*ssh.Client, *li
 		raw, err = through.DialContext(ctx, "tcp", t.addr)
 	} else {
 		raw, err = new(net.Dialer).DialContext(ctx, "tcp", t.addr)
+		c.line = raw
 	}
 	if err != nil {
 		return nil, nil, unreached(ctx, err)
 	}
 	alive := &life{Conn: raw}
 	alive.heard.Store(time.Now().UnixNano())
-	cut := context.AfterFunc(ctx, func() { raw.Close() })
-	keys := &keyring{t: t}
+	line := c.line // a server on the way that says nothing any more would not end its part, either
+	cut := context.AfterFunc(ctx, func() { line.Close() })
+	keys := &keyring{ctx: ctx, t: t}
 	defer keys.close()
 	shake, channels, requests, err := ssh.NewClientConn(alive, t.addr, &ssh.ClientConfig{
 		User:              t.user,
@@ -196,6 +199,9 @@ func (c *conn) ask(ctx context.Context) bool {
 
 // close ends the connection, and with it whatever still waits for an answer.
 func (c *conn) close() {
+	if c.line != nil {
+		_ = c.line.Close() // first: what goes through other servers waits for them to end it
+	}
 	if c.ssh != nil {
 		_ = c.ssh.Close() // nothing is lost: what matters was answered
 	}
@@ -222,7 +228,7 @@ func (l *life) Read(b []byte) (int, error) {
 // keep asks the server for a sign of life whenever it was silent for the pause, and ends the
 // connection when none comes: a peer that was switched off says nothing at all. Any byte is
 // a sign, as the answer may queue behind others on a slow line.
-func (l *life) keep(client *ssh.Client, pause time.Duration) {
+func (l *life) keep(client *ssh.Client, pause time.Duration, end func()) {
 	ended := make(chan struct{})
 	go func() {
 		_ = client.Wait()
@@ -239,7 +245,7 @@ func (l *life) keep(client *ssh.Client, pause time.Duration) {
 		}
 		silence := time.Since(time.Unix(0, l.heard.Load()))
 		if silence > 4*pause {
-			_ = client.Close()
+			end()
 			return
 		}
 		if silence < pause {

@@ -2,6 +2,7 @@ package sftp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,15 +10,21 @@ import (
 	"net"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 )
 
+// agentTime is how long an agent may take to show its keys. Some ask a person first.
+const agentTime = 10 * time.Second
+
 // keyring collects what a target is offered, and why there is not more.
 type keyring struct {
+	ctx     context.Context
 	t       target
 	agent   io.Closer // the connection to it; nil: none
+	asked   bool      // for keys, by the server's leave
 	offered int
 	locked  []string // files with a passphrase, whose keys the agent does not have
 	wrong   []string // what went wrong with others
@@ -26,6 +33,7 @@ type keyring struct {
 // signers returns the keys in the order in which they are offered: first those that the
 // configuration names, as servers listen to a few only.
 func (k *keyring) signers() ([]ssh.Signer, error) {
+	k.asked = true
 	held := k.fromAgent()
 	var named []ssh.Signer
 	for _, file := range k.t.identities {
@@ -43,16 +51,24 @@ func (k *keyring) fromAgent() []ssh.Signer {
 	if k.t.agent == "" {
 		return nil
 	}
-	conn, err := net.Dial("unix", k.t.agent)
+	ctx, cancel := context.WithTimeoutCause(k.ctx, agentTime, errors.New("no answer in time"))
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", k.t.agent)
 	if err != nil {
 		k.wrong = append(k.wrong, fmt.Sprintf("the agent does not answer: %v", err))
 		return nil
 	}
 	k.agent = conn
+	cut := context.AfterFunc(ctx, func() { conn.Close() })
 	held, err := agent.NewClient(conn).Signers()
+	if !cut() {
+		held, err = nil, context.Cause(ctx)
+	}
 	if err != nil {
 		k.wrong = append(k.wrong, fmt.Sprintf("the agent shows no keys: %v", err))
+		return nil
 	}
+	context.AfterFunc(k.ctx, func() { conn.Close() }) // else its signing had no end, either
 	return held
 }
 
@@ -136,12 +152,18 @@ func (k *keyring) explain(err error) error {
 	why := fmt.Sprintf("the server lets %s in by none of the %d keys at hand", k.t.user, k.offered)
 	hint := "take the public key there, for example with ssh-copy-id, and try it with ssh"
 	switch {
-	case k.offered == 0:
-		why = fmt.Sprintf("there is no key to log in with as %s", k.t.user)
-		hint = "make one with ssh-keygen -t ed25519, and take it there with ssh-copy-id"
 	case strings.Contains(err.Error(), "oo many authentication failures"):
 		why = fmt.Sprintf("the server ended it after too many of the %d keys at hand", k.offered)
 		hint = "name the right one in ~/.ssh/config: IdentityFile, and IdentitiesOnly yes"
+	case !k.asked:
+		why = "the server takes no keys, perhaps passwords only"
+		hint = "tinybackup logs in with keys: have the server allow them, PubkeyAuthentication in sshd_config(5)"
+	case k.offered > 0 && !strings.Contains(err.Error(), "publickey"): // of what failed
+		why = fmt.Sprintf("the server lets %s in by a key, but wants a password or the like besides", k.t.user)
+		hint = "nobody is there to give it at night: have the server ask for a key alone, AuthenticationMethods in sshd_config(5)"
+	case k.offered == 0:
+		why = fmt.Sprintf("there is no key to log in with as %s", k.t.user)
+		hint = "make one with ssh-keygen -t ed25519, and take it there with ssh-copy-id"
 	}
 	if len(k.locked) > 0 {
 		why += fmt.Sprintf("; %s has a passphrase", strings.Join(k.locked, " and "))

@@ -257,3 +257,16 @@ func TestConfig(t *testing.T) {
 	v.write("known_hosts", "%s", ours)
 	v.want("an unknown jump", v.open(dest, nil), "on the way, at hop", "not known")
 }
+
+// TestPasswords has servers that are not content with keys.
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	for config, words := range map[string][]string{
+		"Match all\nPubkeyAuthentication no\nPasswordAuthentication yes":                  {"takes no keys", "PubkeyAuthentication"},
+		"Match all\nPasswordAuthentication yes\nAuthenticationMethods publickey,password": {"a password or the like besides", "AuthenticationMethods"},
+	} {
+		s := sftptest.StartWith(t, sftptest.Options{Config: config})
+		v := newVisitor(t, s)
+		v.want(config, v.open(s.URL, nil), words...)
+	}
+}
