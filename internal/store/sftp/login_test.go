@@ -262,8 +262,8 @@ func TestConfig(t *testing.T) {
 func TestPasswords(t *testing.T) {
 	t.Parallel()
 	for config, words := range map[string][]string{
-		"Match all\nPubkeyAuthentication no\nPasswordAuthentication yes":                  {"takes no keys", "PubkeyAuthentication"},
-		"Match all\nPasswordAuthentication yes\nAuthenticationMethods publickey,password": {"a password or the like besides", "AuthenticationMethods"},
+		"PubkeyAuthentication no\nPasswordAuthentication yes":                  {"takes no keys", "PubkeyAuthentication"},
+		"PasswordAuthentication yes\nAuthenticationMethods publickey,password": {"a password or the like besides", "AuthenticationMethods"},
 	} {
 		s := sftptest.StartWith(t, sftptest.Options{Config: config})
 		v := newVisitor(t, s)

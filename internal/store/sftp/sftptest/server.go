@@ -25,7 +25,7 @@ type Options struct {
 	// SFTP is the command of the server's subsystem. Empty: "internal-sftp".
 	SFTP string
 
-	// Config are more lines of sshd_config(5).
+	// Config are more lines of sshd_config(5), which count before the usual ones.
 	Config string
 
 	// Tmpfs are mount(8)'s options of a file system in memory on which Dir is, in the
@@ -201,7 +201,7 @@ func (s *Server) configure(t testing.TB, opt Options) {
 	}
 	host, port, _ := net.SplitHostPort(s.Addr)
 	var c strings.Builder
-	fmt.Fprintf(&c, "ListenAddress %s\nPort %s\nPidFile none\n", host, port)
+	fmt.Fprintf(&c, "%s\nListenAddress %s\nPort %s\nPidFile none\n", opt.Config, host, port)
 	for _, key := range s.hostKeys {
 		fmt.Fprintf(&c, "HostKey %s\n", key)
 		if opt.Authority {
@@ -210,7 +210,7 @@ func (s *Server) configure(t testing.TB, opt Options) {
 	}
 	fmt.Fprintf(&c, "AuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nUseDNS no\nPermitRootLogin yes\n", s.in("authorized"))
 	fmt.Fprintf(&c, "PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 500\n")
-	fmt.Fprintf(&c, "Subsystem sftp %s\n%s\n", opt.SFTP, opt.Config)
+	fmt.Fprintf(&c, "Subsystem sftp %s\n", opt.SFTP)
 	if opt.Chroot {
 		fmt.Fprintf(&c, "ForceCommand internal-sftp\nChrootDirectory %s\n", chroot)
 	}
