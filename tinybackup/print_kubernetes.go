@@ -81,6 +81,12 @@ func (j Job) volumes() ([]volume, error) {
 				}
 			}
 		}
+		for i, other := range all { // one file may be of several options, and is mounted once
+			if other.path == v.path {
+				all[i].write = other.write || v.write
+				return nil
+			}
+		}
 		all = append(all, v)
 		return nil
 	}

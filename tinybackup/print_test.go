@@ -210,9 +210,15 @@ var dnsLabel = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 // A device is no mount of a directory, and what no YAML can hold is refused.
 func TestPrintKubernetesSources(t *testing.T) {
 	t.Parallel()
-	m := manifests(t, printed(t, "kubernetes", NewJob{Options: Options{Source: "/dev/sdb", Dest: "/mnt/x", ExcludeFrom: []string{"/etc/not"}, Encrypt: []string{"/etc/readers"}, CopyTo: []Copy{{Dest: "sftp://nas/a"}, {Dest: "/mnt/y"}}}, Time: "@hourly"}).Text)
+	m := manifests(t, printed(t, "kubernetes", NewJob{Options: Options{Source: "/dev/sdb", Dest: "/mnt/x", ExcludeFrom: []string{"/etc/not", "/etc/not"}, Encrypt: []string{"/etc/readers"}, CopyTo: []Copy{{Dest: "sftp://nas/a"}, {Dest: "/mnt/y"}}}, Time: "@hourly"}).Text)
 	p := m[1].Spec.JobTemplate.Spec.Template.Spec
-	kinds := make(map[string]string)
+	kinds, places := make(map[string]string), make(map[string]bool)
+	for _, m := range p.Containers[0].VolumeMounts {
+		if places[m.MountPath] {
+			t.Errorf("%q is mounted twice", m.MountPath)
+		}
+		places[m.MountPath] = true
+	}
 	for _, v := range p.Volumes {
 		kinds[v.Name] = v.HostPath.Type
 	}
