@@ -144,7 +144,7 @@ func (h hook) send(o *observer, m Message) error {
 		return err
 	}
 	req.Header = h.header.Clone()
-	resp, err := (&http.Client{Transport: o}).Do(req)
+	resp, err := o.client().Do(req)
 	if err != nil {
 		return err
 	}

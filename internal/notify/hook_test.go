@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -85,4 +86,40 @@ func TestHookOptions(t *testing.T) {
 		}
 	}
 	check(t, notify.Check("generic+ftp://example.org/"), "generic: ftp is neither http nor https", false)
+}
+
+// A message that is sent on elsewhere is none that has got there, and no other server
+// hears of it, nor of its key.
+func TestSentOn(t *testing.T) {
+	t.Parallel()
+	other := notifytest.NewWeb(t, nil)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		web := notifytest.NewWeb(t, func(notifytest.Call) notifytest.Answer {
+			return notifytest.Answer{Status: status, Header: http.Header{"Location": {other.URL + "/" + gotifyToken}}}
+		})
+		c, pauses := quick(nil)
+		for _, to := range []string{
+			"generic+" + web.URL + "/hook?@X-Key=" + gotifyToken,
+			"gotify://" + web.Addr() + "/" + gotifyToken + "?disabletls=yes",
+			"ntfy://" + web.Addr() + "/alerts?scheme=http",
+		} {
+			err := c.Send(t.Context(), to, message)
+			want := notify.Name(to) + ": " + strconv.Itoa(status) + " " + http.StatusText(status) + ": it is at " + other.URL + " now"
+			check(t, err, want, false)
+		}
+		if len(*pauses) != 0 {
+			t.Errorf("%d: pauses %v", status, *pauses)
+		}
+	}
+	if n := len(other.Calls()); n != 0 {
+		t.Errorf("the other got %d calls", n)
+	}
+	// A ping is in its address, and follows it.
+	web := notifytest.NewWeb(t, func(c notifytest.Call) notifytest.Answer {
+		return notifytest.Answer{Status: 301, Header: http.Header{"Location": {other.URL + c.Path}}}
+	})
+	c, _ := quick(nil)
+	if err := c.Ping(t.Context(), web.URL+"/"+checkID, notify.Ping{Signal: "1"}); err != nil || len(other.Calls()) != 1 || other.Calls()[0].Path != "/"+checkID+"/1" {
+		t.Errorf("ping: got %v, %+v", err, other.Calls())
+	}
 }

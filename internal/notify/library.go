@@ -39,6 +39,7 @@ import (
 type kind struct {
 	make     func() types.Service
 	untitled bool // it has no title: that becomes the first line
+	most     int  // how many bytes of text it takes, if that is less than MaxText; it refuses more
 }
 
 // kinds are the services of the library by the scheme of their URLs.
@@ -57,13 +58,13 @@ var kinds = map[string]kind{
 	"opsgenie":   {make: func() types.Service { return &opsgenie.Service{} }},
 	"pagerduty":  {make: func() types.Service { return &pagerduty.Service{} }, untitled: true},
 	"pushbullet": {make: func() types.Service { return &pushbullet.Service{} }},
-	"pushover":   {make: func() types.Service { return &pushover.Service{} }},
+	"pushover":   {make: func() types.Service { return &pushover.Service{} }, most: 1024},
 	"rocketchat": {make: func() types.Service { return &rocketchat.Service{} }, untitled: true},
 	"signal":     {make: func() types.Service { return &signal.Service{} }, untitled: true},
 	"slack":      {make: func() types.Service { return &slack.Service{} }},
 	"teams":      {make: func() types.Service { return &teams.Service{} }},
 	"telegram":   {make: func() types.Service { return &telegram.Service{} }},
-	"twilio":     {make: func() types.Service { return &twilio.Service{} }},
+	"twilio":     {make: func() types.Service { return &twilio.Service{} }, most: 1300},
 	"zulip":      {make: func() types.Service { return &zulip.Service{} }},
 }
 
@@ -110,15 +111,21 @@ func (l librarian) service(client *http.Client) (types.Service, error) {
 }
 
 func (l librarian) send(o *observer, m Message) error {
-	s, err := l.service(&http.Client{Transport: o})
+	s, err := l.service(o.client())
 	if err != nil {
 		return err
+	}
+	if l.most > 0 {
+		m = m.cut(l.most)
 	}
 	text, params := m.Text, types.Params{}
 	if l.untitled {
 		text = m.whole()
 	} else {
 		params[types.TitleKey] = m.Title
+	}
+	if l.url.Scheme == "telegram" {
+		params["parsemode"] = "None" // else what looks like markup is refused
 	}
 	if l.url.Scheme == "discord" && query(l.url, "splitlines") == "" {
 		params["splitlines"] = "No" // else each line is a box of its own

@@ -25,10 +25,17 @@ type Message struct {
 
 // fit is the message as it may be sent: its title one line, its text not too long.
 func (m Message) fit() Message {
-	if len(m.Text) > MaxText {
-		m.Text = strings.ToValidUTF8(m.Text[:MaxText], "") + "…"
-	}
+	m = m.cut(MaxText)
 	m.Title = oneLine(m.Title, 200)
+	return m
+}
+
+// cut is the message with at most so many bytes of its text.
+func (m Message) cut(most int) Message {
+	if len(m.Text) > most {
+		const end = "…"
+		m.Text = strings.ToValidUTF8(m.Text[:most-len(end)], "") + end
+	}
 	return m
 }
 

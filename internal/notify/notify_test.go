@@ -90,6 +90,13 @@ func TestSendTelegram(t *testing.T) {
 		t.Errorf("call: %+v", call)
 	}
 	has(t, "text", call.JSON("text"), "<b>Backup failed: Nötes on pi</b>", "/a&lt;b&gt;", "mount it")
+	// What is told is plain text, whatever the URL says of it.
+	for _, mode := range []string{"HTML", "Markdown", "MarkdownV2"} {
+		call = send(t, c, far.Web, "telegram://"+botToken+"@telegram?chats=@ops&parsemode="+mode)
+		if call.JSON("parse_mode") != "HTML" || !strings.Contains(call.JSON("text"), "/a&lt;b&gt;") {
+			t.Errorf("%s: %+v", mode, call)
+		}
+	}
 }
 
 // The library calls it a success when Telegram gives no answer that it understands.
@@ -443,7 +450,28 @@ func TestSendLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	call := web.Calls()[0]
-	if got := call.JSON("message"); len(got) > notify.MaxText+3 || !strings.HasSuffix(got, "ä…") || call.JSON("title") != "two lines" {
+	if got := call.JSON("message"); len(got) > notify.MaxText || len(got) < notify.MaxText-3 || !strings.HasSuffix(got, "ä…") || call.JSON("title") != "two lines" {
 		t.Errorf("got %d bytes, title %q", len(got), call.JSON("title"))
+	}
+
+	// Some take even less, and refuse what is longer.
+	for host, r := range map[string]struct {
+		to, key string
+		most    int
+	}{
+		"api.pushover.net": {"pushover://shoutrrr:" + gotifyToken + "@anna/", "message", 1024},
+		"api.twilio.com":   {"twilio://AC123:" + gotifyToken + "@+15550001/+15550002", "Body", 1600},
+	} {
+		far := notifytest.NewFar(t, host, func(notifytest.Call) notifytest.Answer {
+			return notifytest.Answer{Status: http.StatusCreated, Body: `{"status":1}`}
+		})
+		c, _ := quick(toward(t, far))
+		if err := c.Send(t.Context(), r.to, m); err != nil && !strings.Contains(err.Error(), "201") {
+			t.Fatal(err)
+		}
+		form, err := url.ParseQuery(far.Calls()[0].Body)
+		if got := form.Get(r.key); err != nil || len(got) > r.most || len(got) < r.most/2 || !strings.HasSuffix(got, "ä…") {
+			t.Errorf("%s: got %d bytes, %v", host, len(got), err)
+		}
 	}
 }

@@ -43,6 +43,11 @@ func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	o.status = resp.StatusCode
+	if isElsewhere(resp.StatusCode) {
+		if to, err := resp.Location(); err == nil {
+			o.said = oneLine("it is at "+to.Scheme+"://"+to.Host+" now", 200)
+		}
+	}
 	if resp.StatusCode >= http.StatusBadRequest {
 		if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 			o.wait = time.Duration(seconds) * time.Second
@@ -50,6 +55,18 @@ func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp.Body = o.listen(resp)
 	}
 	return resp, nil
+}
+
+// client makes requests that stay where they are sent. A message that is sent on is
+// not: it becomes a question without it, to which there may well be an answer; or it
+// gets to another server with all the keys that it has in its header.
+func (o *observer) client() *http.Client {
+	return &http.Client{Transport: o, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// isElsewhere says whether a status is that what was asked for is somewhere else.
+func isElsewhere(status int) bool {
+	return status >= http.StatusMultipleChoices && status < http.StatusBadRequest && status != http.StatusNotModified
 }
 
 // maxSaid bounds what is read of an answer to find out what it says.
@@ -96,7 +113,7 @@ func (o *observer) failure() *Error {
 	switch {
 	case o.err != nil:
 		return &Error{Why: netCause(o.err), Passing: true}
-	case o.status >= http.StatusBadRequest:
+	case o.status >= http.StatusBadRequest, isElsewhere(o.status):
 		why := strconv.Itoa(o.status)
 		if name := http.StatusText(o.status); name != "" {
 			why += " " + name
@@ -113,7 +130,7 @@ func (o *observer) failure() *Error {
 func (o *observer) answered() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.err == nil && o.status > 0 && o.status < http.StatusBadRequest
+	return o.err == nil && o.status > 0 && o.status < http.StatusMultipleChoices
 }
 
 func (o *observer) retryAfter() time.Duration {
