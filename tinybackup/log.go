@@ -36,6 +36,7 @@ var logLevels = map[string]slog.Level{
 type jobLog struct {
 	file *lumberjack.Logger
 	mu   sync.Mutex
+	made bool  // the file is there
 	err  error // the first error of writing
 }
 
@@ -56,6 +57,7 @@ func openLog(path string) (*jobLog, error) {
 
 // Write writes whole lines. An error is kept for Close: slog would lose it.
 func (l *jobLog) Write(p []byte) (int, error) {
+	l.make()
 	n, err := l.file.Write(p)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,6 +65,21 @@ func (l *jobLog) Write(p []byte) (int, error) {
 		l.err = err
 	}
 	return n, err
+}
+
+// make makes the file if there is none: lumberjack appends to one that it finds, but
+// writes over what others add to one that it has made.
+func (l *jobLog) make() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made {
+		return
+	}
+	l.made = true
+	// What is wrong lumberjack will say.
+	if f, err := os.OpenFile(l.file.Filename, os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+		_ = f.Close()
+	}
 }
 
 // Close closes the file. Its error is the first one of writing, or that of closing.

@@ -1,6 +1,7 @@
 package tinybackup
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,6 +30,36 @@ func TestJobLog(t *testing.T) {
 	want := "time=2026-11-21T02:30:00.000Z level=INFO msg=one job=notes n=1\n" +
 		"time=2026-11-21T02:30:00.000Z level=INFO msg=two job=notes n=1\n"
 	if err != nil || string(got) != want {
+		t.Errorf("got %v:\n%swant:\n%s", err, got, want)
+	}
+}
+
+// Lines that others add meanwhile, such as of a ping that got nowhere, stay, in a log
+// that is new as in one that was there.
+func TestJobLogIsShared(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "notes.log")
+	want := ""
+	for range 2 {
+		l, err := openLog(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range []string{"begin\n", "told by another\n", "end\n"} {
+			w := io.Writer(l)
+			if line == "told by another\n" {
+				w = appender(path)
+			}
+			if _, err := io.WriteString(w, line); err != nil {
+				t.Fatal(err)
+			}
+			want += line
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
 		t.Errorf("got %v:\n%swant:\n%s", err, got, want)
 	}
 }
