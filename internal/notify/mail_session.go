@@ -128,8 +128,8 @@ func (m *mailer) logIn(c *smtp.Client) error {
 		return c.Auth(&answers{method: "LOGIN", then: []string{m.user, m.password}})
 	case "crammd5":
 		return c.Auth(smtp.CRAMMD5Auth(m.user, m.password))
-	case "oauth2": // developers.google.com/workspace/gmail/imap/xoauth2-protocol
-		return c.Auth(&answers{method: "XOAUTH2", first: []byte("user=" + m.user + "\x01auth=Bearer " + m.password + "\x01\x01")})
+	case "oauth2":
+		return c.Auth(&answers{method: "XOAUTH2", first: []byte(xoauth2(m.user, m.password))})
 	}
 	return nil
 }
@@ -142,6 +142,12 @@ func choose(offered []string) string {
 		}
 	}
 	return "plain"
+}
+
+// xoauth2 is who we are in the words of
+// developers.google.com/workspace/gmail/imap/xoauth2-protocol.
+func xoauth2(user, token string) string {
+	return "user=" + user + "\x01auth=Bearer " + token + "\x01\x01"
 }
 
 // isLocal says whether a name is that of this machine: the same names as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
@@ -294,7 +295,7 @@ func TestErrorsHaveNoSecrets(t *testing.T) {
 	mail := notifytest.NewMail(t, "", "")
 	mail.Refuse(func(command string) string {
 		if command == "AUTH" {
-			return "535 no " + password + " " + url.QueryEscape(password)
+			return "535 no " + password + " " + url.QueryEscape(password) + " " + sentAs("\x00anna\x00"+password)
 		}
 		return ""
 	})
@@ -349,11 +350,34 @@ func TestErrorsHaveNoSecrets(t *testing.T) {
 	}
 }
 
+// Nor is half of one seen where an answer is too long to be told.
+func TestErrorsHaveNoHalfSecrets(t *testing.T) {
+	t.Parallel()
+	before := 0
+	web := notifytest.NewWeb(t, func(notifytest.Call) notifytest.Answer {
+		return notifytest.Answer{Status: 400, Type: "text/plain", Body: strings.Repeat("x", before) + " " + gotifyToken + " " + gotifyToken}
+	})
+	c, _ := quick(nil)
+	for before = range 320 {
+		for _, err := range []error{
+			c.Send(t.Context(), "generic+"+web.URL+"/"+gotifyToken, message),
+			c.Ping(t.Context(), web.URL+"/"+gotifyToken, notify.Ping{}),
+		} {
+			if err == nil || strings.Contains(err.Error(), gotifyToken[:2]) || len(err.Error()) > 320 {
+				t.Fatalf("after %d bytes: got %v", before, err)
+			}
+		}
+	}
+}
+
+// sentAs is how a secret is sent.
+func sentAs(secret string) string { return base64.StdEncoding.EncodeToString([]byte(secret)) }
+
 // hidden complains of secrets of the tests in a text.
 func hidden(t *testing.T, what, text string) {
 	t.Helper()
 	number, key, _ := strings.Cut(botToken, ":")
-	for _, secret := range append([]string{number, key, password, url.QueryEscape(password), gotifyToken, checkID, "secrettopic"}, strings.Split(slackKey, "-")...) {
+	for _, secret := range append([]string{number, key, password, url.QueryEscape(password), gotifyToken, checkID, "secrettopic", sentAs("anna:" + password), sentAs("\x00anna\x00" + password)}, strings.Split(slackKey, "-")...) {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s: %q shows %q", what, text, secret)
 		}

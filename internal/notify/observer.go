@@ -103,7 +103,7 @@ func saying(contentType string, body []byte) string {
 			}
 		}
 	}
-	return oneLine(text, 200)
+	return oneLine(text, maxSaid)
 }
 
 // failure is what went wrong with the last request; nil: nothing, or none was made.

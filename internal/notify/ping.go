@@ -69,11 +69,11 @@ func (c Client) Ping(ctx context.Context, rawURL string, p Ping) error {
 			resp.Body.Close()
 		}
 		if e := o.failure(); e != nil {
-			e.Why = hide.in(e.Why)
+			e.Why = hide.over(e.Why)
 			return e
 		}
 		if err != nil { // such as too many redirects
-			return &Error{Why: hide.in(netCause(err))}
+			return &Error{Why: hide.over(netCause(err))}
 		}
 		return nil
 	})

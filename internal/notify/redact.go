@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"encoding/base64"
 	"net/url"
 	"slices"
 	"strings"
@@ -57,6 +58,11 @@ func secrets(rawURL string) veil {
 		add(u.User.Username(), leastName)
 		add(password, 1)
 		add(u.User.String(), 1)
+		// As they are sent: by HTTP, and by mail's PLAIN, LOGIN and XOAUTH2.
+		user := u.User.Username()
+		for _, sent := range []string{user + ":" + password, "\x00" + user + "\x00" + password, password, xoauth2(user, password)} {
+			add(base64.StdEncoding.EncodeToString([]byte(sent)), leastPart)
+		}
 	}
 	service := Name(rawURL)
 	if !servers[service] && !strings.EqualFold(u.Hostname(), service) {
@@ -100,3 +106,10 @@ func (v veil) in(text string) string {
 	}
 	return text
 }
+
+// maxWhy is how long an error may be.
+const maxWhy = 300
+
+// over is what an error says: one line, with nothing of the veil's in it. It is cut
+// last, as half a secret is not seen for one.
+func (v veil) over(text string) string { return oneLine(v.in(text), maxWhy) }

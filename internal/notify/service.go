@@ -115,14 +115,14 @@ func attempt(o *observer, s sender, rawURL string, m Message) error {
 	err := s.send(o, m)
 	hide := secrets(rawURL)
 	if e := o.failure(); e != nil {
-		e.Why = hide.in(e.Why)
+		e.Why = hide.over(e.Why)
 		return e
 	}
 	if err == nil {
 		return nil
 	}
 	why, passing := explain(err)
-	return &Error{Why: oneLine(hide.in(why), 300), Passing: passing && !o.answered()}
+	return &Error{Why: hide.over(why), Passing: passing && !o.answered()}
 }
 
 // severals are the keys, by the scheme, of those of whom one URL may name several.
