@@ -20,6 +20,10 @@ const DefaultHookTimeout = Duration(time.Hour)
 // EX_TEMPFAIL of sysexits(3).
 const notNow = 75
 
+// maxHookError is how much of an error the after hook is told: no program is started
+// with a variable of 128 KiB.
+const maxHookError = 4 << 10
+
 // hookVariables begin the variables that tell a hook what it is run for.
 const hookVariables = "TINYBACKUP_"
 
@@ -69,7 +73,8 @@ func (r *run) afterHook(ctx context.Context, err error) {
 		"WARNINGS=" + strconv.Itoa(r.report.WarningCount),
 	}
 	if err != nil && !errors.Is(err, errWarnings) {
-		vars = append(vars, "ERROR="+oneLine(err.Error()))
+		text := oneLine(err.Error())
+		vars = append(vars, "ERROR="+strings.ToValidUTF8(text[:min(len(text), maxHookError)], ""))
 	}
 	if r.report.Archive != "" {
 		vars = append(vars, "ARCHIVE="+joinDest(r.Dest, r.report.Archive), "SIZE="+strconv.FormatInt(r.report.Written, 10))

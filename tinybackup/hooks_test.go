@@ -34,6 +34,18 @@ func (b *bench) in(line string) string {
 	return "cd " + shellQuote(filepath.Dir(b.src)) + " && { " + line + "; }"
 }
 
+// The after hook is run, too, after an error that is longer than any variable can be.
+func TestAfterHookOfLongError(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := newRun(b.env, Options{Source: b.src, Dest: b.dst, Name: "notes", After: b.in(`printf %s "$TINYBACKUP_ERROR" >after`)}, "")
+	r.pulse.owed.Store(true)
+	r.afterHook(t.Context(), errors.New(strings.Repeat("ä", 1<<17)))
+	if got := b.seen("after"); !strings.HasPrefix(got, "ää") || len(got) != maxHookError {
+		t.Errorf("got %d bytes; warnings: %q", len(got), r.report.Warnings)
+	}
+}
+
 // Hooks are told what they are run for, one before and one after the archive is made,
 // and not what is secret, nor what a tinybackup in them would take for its options.
 func TestHooks(t *testing.T) {

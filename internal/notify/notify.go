@@ -65,6 +65,9 @@ func (e *Error) Error() string { return e.Service + ": " + e.Why }
 
 const (
 	tryTimeout = 10 * time.Second // of one try
+	// mailTimeout is the same of mail: a server may greet late to keep spam away, and look
+	// for it in a letter before it takes that.
+	mailTimeout = 30 * time.Second
 	tries      = 3                // of what may pass by itself
 	firstPause = time.Second      // before the second try; then twice as long each time
 	longPause  = 15 * time.Second // what a server may ask for; more is left to the caller
@@ -77,7 +80,7 @@ type Client struct {
 	Transport http.RoundTripper
 	// Roots vouch for servers of mail; nil: those of the machine.
 	Roots *x509.CertPool
-	// Timeout bounds each try; zero: 10 seconds.
+	// Timeout bounds each try; zero: 10 seconds, of mail 30.
 	Timeout time.Duration
 	// Now is the date of mail; nil: time.Now.
 	Now func() time.Time
@@ -93,9 +96,18 @@ func (c Client) Send(ctx context.Context, rawURL string, m Message) error {
 	if err != nil {
 		return err
 	}
+	c.Timeout = c.timeout(s)
 	return c.try(ctx, Name(rawURL), func(_ context.Context, o *observer) error {
 		return attempt(o, s, rawURL, m.fit())
 	})
+}
+
+// timeout is that of a try.
+func (c Client) timeout(s sender) time.Duration {
+	if _, isMail := s.(*mailer); isMail && c.Timeout == 0 {
+		return mailTimeout
+	}
+	return c.Timeout
 }
 
 // try calls once until it succeeds, or fails in a way that will not pass, or
