@@ -91,10 +91,14 @@ func FleetOf(ctx context.Context, env Env, o FleetOptions) (_ Fleet, err error) 
 		return Fleet{}, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	now, err := st.Now(ctx)
+	first, done := patience(ctx, dest) // after that, it is known to answer
+	defer done()
+	now, err := st.Now(first)
 	switch {
 	case ctx.Err() != nil:
 		return Fleet{}, context.Cause(ctx)
+	case first.Err() != nil:
+		return Fleet{}, &HintError{Err: fmt.Errorf("destination %q: %w", dest, context.Cause(first)), Hint: reachHint(dest)}
 	case err != nil: // also where nothing may be written, or there is no room
 		now = env.Now()
 	}

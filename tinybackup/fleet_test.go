@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tinybackup/internal/rotate"
 	"tinybackup/internal/store"
+	"tinybackup/internal/store/storetest"
 )
 
 // A job's state follows from its record, what is in the destination and the clock of
@@ -162,6 +164,29 @@ func TestFleetRequests(t *testing.T) {
 	if _, err := FleetOf(t.Context(), b.env, FleetOptions{Dest: b.dst}); err == nil {
 		t.Error("all is away, and that is no error")
 	}
+}
+
+// A destination that takes a connection and says nothing is not waited for.
+func TestFleetSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		env := Env{Now: time.Now, openRemote: func(context.Context, string, Access) (store.Driver, error) {
+			return mute{storetest.NewMemory()}, nil
+		}}
+		begin := time.Now()
+		_, err := FleetOf(t.Context(), env, FleetOptions{Dest: "sftp://nas/backup"})
+		if !errors.Is(err, errSilent) || hintOf(err) == "" || time.Since(begin) > remoteLimit {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+	})
+}
+
+// mute is a destination that never tells the time.
+type mute struct{ *storetest.Memory }
+
+func (mute) Now(ctx context.Context) (time.Time, error) {
+	<-ctx.Done()
+	return time.Time{}, ctx.Err()
 }
 
 // A record whose file has a time that JSON knows none of hides no other: some file
