@@ -57,6 +57,14 @@ func (o Options) recipients() (*seal.Recipients, error) {
 	return seal.ReadRecipients(o.Encrypt)
 }
 
+// warnUnencrypted warns of a new archive that everybody may read, if the newest one of its
+// name is encrypted: who backs up by hand forgets an option.
+func (r *run) warnUnencrypted() {
+	if r.readers == nil && len(r.before) > 0 && r.before[0].name.Sealed {
+		r.warn.addf("the new archive is not encrypted, and %s is: --encrypt was not given", r.before[0].Name)
+	}
+}
+
 // sealing returns what encrypts the new archive on its way to p; nil, if nothing does.
 func (r *run) sealing(p store.Pending) (io.Writer, *seal.Writer) {
 	if r.readers == nil {

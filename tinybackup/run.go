@@ -179,6 +179,7 @@ func (r *run) do(ctx context.Context) (err error) {
 	}
 	r.report.Kind, r.report.Encrypted = string(r.source.Kind), r.readers != nil
 	r.report.Parts = partsOf(r.source)
+	r.warnUnencrypted()
 	if r.DryRun {
 		return r.plan(ctx)
 	}
