@@ -231,6 +231,9 @@ func printJobs(env Env, jobs []InstalledJob, dry bool) {
 		for _, change := range j.Changes {
 			env.sayFact("changed", change)
 		}
+		for _, c := range j.job.Options.CopyTo {
+			env.sayFact("copied to", oneLine(c.String()))
+		}
 		env.sayFact("time", j.Schedule+parenthesis(j.Zone))
 		env.sayFact("scheduler", j.Scheduler+parenthesis(j.Why))
 		env.sayFact("next runs", formatTimes(j.Next))

@@ -163,6 +163,9 @@ func (r Report) print(env Env) error {
 	}
 	for _, c := range r.Copies {
 		env.say("%s", oneLine(c.String()))
+		if c.Hint != "" {
+			env.say("%smend it: %s", wrapIndent, oneLine(c.Hint))
+		}
 	}
 	return nil
 }

@@ -73,6 +73,7 @@ func recovered(reports []CopyReport, before []CopyState) (dests []string) {
 // copies tells which copies are behind, by what the last run that stored something
 // says: to ask their destinations would say nothing of a disk that is in a drawer.
 func (l *look) copies(js *JobStatus, o Options) {
+	js.copyTo = o.CopyTo
 	if js.LastGood == nil {
 		return
 	}
@@ -86,6 +87,21 @@ func (l *look) copies(js *JobStatus, o Options) {
 		}
 		js.problem(StateLate, mend, "its copy to %s is %s behind%s: %s", shellQuote(s.Dest), plural(int64(s.Behind), "archive", "archives"), l.lastCopy(s), oneLine(s.Error))
 	}
+}
+
+// copied says how a copy was after the last run that stored something.
+func (j JobStatus) copied(c Copy) string {
+	var s CopyState
+	if j.LastGood != nil {
+		s = copyState(j.LastGood.Copies, c.Dest)
+	}
+	switch {
+	case s.Error != "":
+		return c.String() + ", " + plural(int64(s.Behind), "archive", "archives") + " behind"
+	case s.Newest == "":
+		return c.String() + ", nothing yet"
+	}
+	return c.String() + ", newest " + s.Newest
 }
 
 // lastCopy says since when a copy is behind.

@@ -83,6 +83,8 @@ type JobStatus struct {
 	Upcoming    []time.Time    `json:"upcoming,omitempty"`  // the next slots, if one job was asked for
 	Stored      []Verdict      `json:"stored,omitempty"`    // its archives, newest first, if one job was asked for
 	Unrotated   string         `json:"unrotated,omitempty"` // why rotation would remove none of them
+
+	copyTo []Copy // its copies
 }
 
 // A ProgressView is how far a run is, and what follows from that.

@@ -71,6 +71,9 @@ func (j JobStatus) printDetail(env Env) error {
 		}
 		line("next", strings.Join(next, ", "))
 		line("archives", j.archives())
+		for _, c := range j.copyTo {
+			line("copied to", oneLine(j.copied(c)))
+		}
 	}
 	for _, a := range j.Messages {
 		line("tells", oneLine(a.text()))
