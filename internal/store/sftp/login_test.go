@@ -122,6 +122,33 @@ func TestHostKeys(t *testing.T) {
 	v.write("known_hosts", "[%s]:%s nonsense\n", host, port)
 	v.want("nonsense", v.open(s.URL, nil), "known_hosts:1", "correct that line")
 
+	v.write("known_hosts", "@cert-authority * %s", other)
+	v.want("an authority that it has nothing of", v.open(s.URL, nil), "not known", fingerprint)
+	v.run("ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", v.ssh("rsa"))
+	rsa, err := os.ReadFile(v.ssh("rsa.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.write("known_hosts", "[%s]:%s %s", host, port, rsa)
+	v.want("a key of a type that it has not", v.open(s.URL, nil), "HAS CHANGED", fingerprint)
+
+	// What does not matter, and what means it in another way.
+	v.write("known_hosts", "others nonsense\nothers ssh-new AAAAB3NzaC1uZXc=\n%s[%s]:%s ssh-new AAAAB3NzaC1uZXc=\n", known, host, port)
+	v.want("lines that are not understood", v.open(s.URL, nil))
+	v.write("known_hosts", "%s %s\n", host, key)
+	v.want("known without the port", v.open(s.URL, nil))
+	v.write("known_hosts", "other,[%s]* %s\n", host, key)
+	v.want("a pattern", v.open(s.URL, nil))
+	v.write("known_hosts", "* %s[%s]:%s %s\n", other, host, port, key)
+	v.want("several keys of one type", v.open(s.URL, nil))
+	v.write("known_hosts", "*,![%s]:%s,!%s %s\n", host, port, host, key)
+	v.want("a pattern that it is kept from", v.open(s.URL, nil), "not known")
+	v.write("config", "UserKnownHostsFile %s none\nGlobalKnownHostsFile %s\n", os.DevNull, s.KnownHosts)
+	v.want("global keys", v.open(s.URL, nil))
+	v.write("config", "UserKnownHostsFile %s\n", os.DevNull)
+	v.want("nowhere to put it", v.open(s.URL, nil), "not known", ">>/etc/ssh/ssh_known_hosts")
+	v.write("config", "")
+
 	// Hashed names, and another name that the configuration gives.
 	v.write("known_hosts", "%s", known)
 	v.run("ssh-keygen", "-q", "-H", "-f", v.ssh("known_hosts"))
@@ -148,10 +175,26 @@ func TestHostKeyTypes(t *testing.T) {
 	if len(lines) != 4 {
 		t.Fatalf("got %q, want 4 keys", lines)
 	}
+	v.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", v.ssh("other"))
+	other, err := os.ReadFile(v.ssh("other.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range lines {
+		v.write("known_hosts", "@cert-authority * %s%s\n", other, line)
+		v.want("another authority, and "+strings.Join(strings.Fields(line)[:2], " "), v.open(s.URL, nil))
 		v.write("known_hosts", "%s\n", line)
 		v.want(strings.Join(strings.Fields(line)[:2], " "), v.open(s.URL, nil))
 	}
+	_, authority, _ := strings.Cut(lines[3], " ")
+	v.write("known_hosts", "@revoked %s\n%s\n", authority, lines[3])
+	v.want("an authority that was revoked", v.open(s.URL, nil), "REVOKED")
+	_, authority, _ = strings.Cut(authority, " ")
+	v.write("known_hosts", "%s\n", "127.0.0.1 "+authority)
+	v.want("an authority's key is no server's", v.open(s.URL, nil), "HAS CHANGED")
+	v.write("config", "HostKeyAlias elsewhere\n")
+	v.write("known_hosts", "@cert-authority elsewhere %s\n", authority)
+	v.want("a certificate for another name", v.open(s.URL, nil), "certificate of its host key", "elsewhere")
 }
 
 func TestKeys(t *testing.T) {
