@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -92,8 +93,28 @@ func (a *asker) parseSSH(path string, pem []byte) (age.Identity, error) {
 			Advice: "ssh-keygen -p -f FILE writes a copy of it in the new one",
 		}
 	}
-	return agessh.NewEncryptedSSHIdentity(locked.PublicKey, pem, func() ([]byte, error) { return a.phrase(path) })
+	return agessh.NewEncryptedSSHIdentity(locked.PublicKey, pem, func() ([]byte, error) { return a.sshPhrase(path, pem) })
 }
+
+// sshPhrase gets the passphrase of an ssh key, and tries it: the library's error would not
+// tell a wrong one from a damaged archive.
+func (a *asker) sshPhrase(path string, pem []byte) ([]byte, error) {
+	phrase, err := a.phrase(path)
+	if err != nil {
+		return nil, err
+	}
+	_, err = ssh.ParseRawPrivateKeyWithPassphrase(pem, phrase)
+	if errors.Is(err, x509.IncorrectPasswordError) {
+		err = errWrongPhrase
+	}
+	if err != nil {
+		a.err = &Error{Msg: fmt.Sprintf("identity file %q: %v", path, err), Advice: "ssh-keygen -y -f FILE tries it by itself"}
+		return nil, a.err
+	}
+	return phrase, nil
+}
+
+var errWrongPhrase = errors.New("the passphrase is wrong")
 
 // phrase gets the passphrase of a file.
 func (a *asker) phrase(path string) (phrase []byte, err error) {
@@ -149,7 +170,7 @@ func (l *lockedFile) open() error {
 	}
 	plain, err := age.Decrypt(in, key)
 	if errors.As(err, new(*age.NoIdentityMatchError)) {
-		err = errors.New("the passphrase is wrong")
+		err = errWrongPhrase
 	}
 	if err == nil {
 		l.all, err = age.ParseIdentities(io.LimitReader(plain, maxKeys))

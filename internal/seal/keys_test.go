@@ -82,10 +82,10 @@ func TestSSHPassphrase(t *testing.T) {
 	key := sshKey(t, "ed25519", "right")
 	data := sealed(t, recipients(t, key.recipient), []byte("hello"))
 	_, err := identities(t, func(string) ([]byte, error) { return []byte("wrong"), nil }, key.file).Bytes(data)
-	if err == nil || !strings.Contains(err.Error(), "password incorrect") {
+	var e *Error
+	if !errors.As(err, &e) || !strings.Contains(e.Msg, "passphrase is wrong") || !strings.Contains(e.Msg, key.file) {
 		t.Errorf("a wrong one: %v", err)
 	}
-	var e *Error
 	if _, err := identities(t, nil, key.file).Bytes(data); !errors.As(err, &e) || !strings.Contains(e.Msg, "no terminal") {
 		t.Errorf("nobody to ask: %v", err)
 	}
@@ -113,6 +113,9 @@ func TestBadKeys(t *testing.T) {
 		{[]string{key.recipient[:30]}, "is no recipient"},
 		{[]string{"ssh-ed25519 AAAA"}, "is no recipient"},
 		{[]string{file("ecdsa", "ecdsa-sha2-nistp256 AAAA me\n")}, "ecdsa:1: "},
+		{[]string{file("phrase", "AGE-SECRET-KEY-1? no, correct horse\n")}, "phrase:1: it is an identity"},
+		{[]string{file("password", "correct horse\n")}, "password:1: it is no recipient"},
+		{[]string{file("many", strings.Repeat(key.recipient+"\n", 1025))}, "1025 recipients are too many"},
 		{[]string{key.recipient, pq.recipient}, "can't mix post-quantum"},
 		{[]string{""}, "no such file"},
 	} {
@@ -121,7 +124,7 @@ func TestBadKeys(t *testing.T) {
 		if !errors.As(err, &e) || !strings.Contains(e.Msg, c.want) || e.Hint() == "" {
 			t.Errorf("%.60q: %v, want %q and a hint", c.values, err, c.want)
 		}
-		if err != nil && strings.Contains(err.Error(), "AGE-SECRET-KEY-1") {
+		if err != nil && (strings.Contains(err.Error(), "AGE-SECRET-KEY-1") || strings.Contains(err.Error(), "horse")) {
 			t.Errorf("%.60q: the error tells the secret", c.values)
 		}
 	}
@@ -144,6 +147,9 @@ func TestBadKeys(t *testing.T) {
 	}
 	if err := CheckRecipient(""); err == nil {
 		t.Error("an empty value is taken")
+	}
+	if _, err := ReadRecipients([]string{file("most", strings.Repeat(key.recipient+"\n", 1024))}); err != nil {
+		t.Errorf("1024 recipients: %v", err)
 	}
 	for _, good := range []string{key.recipient, pq.recipient, "/some/file", "keys.txt"} {
 		if err := CheckRecipient(good); err != nil {

@@ -53,10 +53,11 @@ type File struct {
 // the identities fits decides before that: if none, the error is an *Error. src stays the
 // caller's to close, after the last ReadAt.
 func (ids *Identities) Open(src Source) (*File, error) {
+	src = outside{src}
 	seen := &recorder{src: src}
 	header, err := age.ExtractHeader(io.NewSectionReader(seen, 0, src.Size()))
 	if err != nil {
-		return nil, fmt.Errorf("it is not encrypted with age, or damaged where it begins: %w", err)
+		return nil, damage(err, "it is not encrypted with age, or damaged where it begins")
 	}
 	key, err := ids.unlock(header)
 	if err != nil {
@@ -64,7 +65,7 @@ func (ids *Identities) Open(src Source) (*File, error) {
 	}
 	f := &File{src: src, key: age.NewInjectedFileKeyIdentity(key)}
 	if f.whole, f.size, err = age.DecryptReaderAt(seen, src.Size(), f.key); err != nil {
-		return nil, fmt.Errorf("encrypted data are cut off, or damaged where they end: %w", err)
+		return nil, damage(err, "encrypted data are cut off, or damaged where they end")
 	}
 	chunks := max(1, (f.size+chunk-1)/chunk)
 	f.off = src.Size() - f.size - chunks*overhead
@@ -75,6 +76,7 @@ func (ids *Identities) Open(src Source) (*File, error) {
 
 // unlock gets the key of a file out of its header.
 func (ids *Identities) unlock(header []byte) ([]byte, error) {
+	ids.err = nil // of another file
 	key, err := age.DecryptHeader(header, ids.all...)
 	var none *age.NoIdentityMatchError
 	switch {
@@ -124,7 +126,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		end := min(off+int64(len(p)), (at/maxPiece+1)*maxPiece, f.size)
 		n, err := f.readPiece(p[done:done+int(end-at)], at)
 		if done += n; int64(n) < end-at {
-			return done, fmt.Errorf("encrypted data are damaged before byte %d: %w", f.off+(end+chunk-1)/chunk*(chunk+overhead), err)
+			return done, damage(err, fmt.Sprintf("encrypted data are damaged before byte %d", f.off+(end+chunk-1)/chunk*(chunk+overhead)))
 		}
 	}
 	return done, nil
@@ -186,6 +188,30 @@ func (ids *Identities) Bytes(data []byte) ([]byte, error) {
 	plain := make([]byte, f.Size())
 	_, err = f.ReadAt(plain, 0)
 	return plain, err
+}
+
+// outside is an encrypted file whose errors, when it is read, are told from what is wrong
+// with its bytes.
+type outside struct{ Source }
+
+// ReadAt implements io.ReaderAt.
+func (o outside) ReadAt(p []byte, off int64) (int, error) {
+	n, err := o.Source.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		err = &readError{err}
+	}
+	return n, err
+}
+
+type readError struct{ error }
+
+// damage is err, which came of bytes for the reason what, unless they could not be read.
+func damage(err error, what string) error {
+	var read *readError
+	if errors.As(err, &read) {
+		return read.error
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // piece is a part of a file.

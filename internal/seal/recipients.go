@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -14,7 +15,10 @@ import (
 	"filippo.io/age/agessh"
 )
 
-const recipientsFile = "recipients"
+const (
+	recipientsFile  = "recipients"
+	recipientAdvice = "recipients are public keys: age1…, ssh-ed25519 … or ssh-rsa …; see that none of it is missing"
+)
 
 // Recipients are those who can read what a Writer writes: one at least.
 type Recipients struct {
@@ -64,9 +68,16 @@ func ReadRecipients(values []string) (*Recipients, error) {
 			return nil, err
 		}
 	}
-	// Some do not go together, which only encrypting tells.
-	if _, err := age.Encrypt(io.Discard, r.all...); err != nil {
+	// Some do not go together, which only encrypting tells; and of too many, only decrypting.
+	var file bytes.Buffer
+	if _, err := age.Encrypt(&file, r.all...); err != nil {
 		return nil, &Error{Msg: "the recipients cannot be used: " + err.Error(), Err: err, Advice: "give recipients of one kind: post-quantum ones (age1pq1…) hide nothing that is encrypted to others as well"}
+	}
+	if _, err := age.ExtractHeader(&file); err != nil {
+		return nil, &Error{
+			Msg: fmt.Sprintf("%d recipients are too many: nobody could read the archives", len(r.all)), Err: err,
+			Advice: "give 1024 at most, fewer if they are large ssh-rsa keys",
+		}
 	}
 	return r, nil
 }
@@ -124,13 +135,13 @@ func parseRecipient(line string) (one age.Recipient, err error) {
 		one, err = age.ParseX25519Recipient(line)
 	case strings.HasPrefix(line, "ssh-"):
 		one, err = agessh.ParseRecipient(line)
-	default:
-		err = errors.New("unknown kind of key")
+	default: // in a file, which may be one of secrets: nothing of it is told
+		return nil, &Error{Msg: "it is no recipient", Advice: recipientAdvice}
 	}
 	if err != nil {
 		return nil, &Error{
 			Msg: fmt.Sprintf("%q is no recipient: %v", short(line), cause(err)), Err: err,
-			Advice: "recipients are public keys: age1…, ssh-ed25519 … or ssh-rsa …; see that none of it is missing",
+			Advice: recipientAdvice,
 		}
 	}
 	return one, nil

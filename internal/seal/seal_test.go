@@ -284,6 +284,45 @@ func TestSealedDamage(t *testing.T) {
 	}
 }
 
+// brokenAt cannot be read from a byte on.
+type brokenAt struct {
+	Source
+	at int64
+}
+
+var errBroken = errors.New("connection reset")
+
+func (b *brokenAt) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > b.at {
+		return 0, errBroken
+	}
+	return b.Source.ReadAt(p, off)
+}
+
+// What cannot be read is not said to be damaged.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	key := x25519(t)
+	ids := identities(t, nil, key.file)
+	src := &brokenAt{Source: bytes.NewReader(sealed(t, recipients(t, key.recipient), noise(3*chunk)))}
+	_, header := ids.Open(src)
+	src.at = 8 << 10 // what is read for the header, and not the last chunk
+	_, last := ids.Open(src)
+	src.at = src.Size()
+	f, err := ids.Open(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.at = chunk
+	_, one := f.ReadAt(make([]byte, 10), chunk)
+	_, several := f.ReadAt(make([]byte, 2*chunk), 0)
+	for i, err := range []error{header, last, one, several} {
+		if err != errBroken {
+			t.Errorf("%d: %v, want %v", i, err, errBroken)
+		}
+	}
+}
+
 func TestWriterTellsSizeAndSum(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
