@@ -2,6 +2,7 @@ package tinybackup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -149,6 +150,9 @@ func (c *verifyCommand) execute(ctx context.Context, env Env, inv *invocation) (
 	report, err := Verify(ctx, env, VerifyOptions{From: c.Args.From, Name: c.Name, Identity: env.identityFiles(c.Identity), Access: c.Access})
 	done()
 	if err != nil {
+		if report.Bad() > 0 && !c.JSON { // what is found is found
+			err = errors.Join(err, report.print(env))
+		}
 		return err
 	}
 	if c.JSON {
@@ -160,7 +164,7 @@ func (c *verifyCommand) execute(ctx context.Context, env Env, inv *invocation) (
 		return &ProblemError{Msg: plural(int64(report.Bad()), "archive is damaged or missing", "archives are damaged or missing")}
 	}
 	if n := int64(report.Closed()); err == nil && n > 0 {
-		return &ProblemError{Msg: plural(n, "archive is", "archives are") + " encrypted to others than these identities"}
+		return &ProblemError{Msg: "nobody looked into " + plural(n, "archive", "archives") + ": the identities do not open what is encrypted"}
 	}
 	return err
 }
@@ -192,8 +196,12 @@ func (v Verified) summary() string {
 	if v.Unopened != "" {
 		return Size(v.Size).String() + "; " + v.Unopened
 	}
+	text := Size(v.Raw).String()
 	if v.Entries > 0 {
-		return Size(v.Raw).String() + ", " + plural(v.Entries, "entry", "entries")
+		text += ", " + plural(v.Entries, "entry", "entries")
 	}
-	return Size(v.Raw).String()
+	if v.alone {
+		text += "; it could be read, and that is all: it has neither a manifest nor a line in SHA256SUMS"
+	}
+	return text
 }

@@ -204,10 +204,13 @@ func (p picked) doubtText() string { return "the manifest is not used: " + p.dou
 // stream reads all of the archive. With a manifest, on all cores, and no byte
 // of a damaged frame comes out.
 func (a opened) stream(ctx context.Context) (io.ReadCloser, error) {
-	if a.manifest != nil {
+	switch {
+	case a.manifest != nil:
 		return archive.NewFrameReader(ctx, a.src, a.manifest, 0, len(a.manifest.Frames))
+	case a.sealed(): // of which each byte is authenticated, and that it is the last one
+		return archive.NewReader(ctx, a.codec, a.src)
 	}
-	return archive.NewReader(ctx, a.codec, a.src)
+	return a.streamSummed(ctx)
 }
 
 // total is how many bytes the stream has, -1 if that is not known.
@@ -288,5 +291,21 @@ func (a opened) restoreFile(ctx context.Context, env Env, o RestoreOptions, r *R
 	got, err := restore(ctx, stream, o.Target, meta, opt)
 	r.Target, r.Entries, r.Bytes = got.Path, 1, got.Bytes
 	r.Warnings, r.WarningCount = got.Warnings, int64(len(got.Warnings))
+	if err == nil && a.manifest == nil && a.doubt == nil && !a.foreign {
+		a.warnAlone(ctx, r)
+	}
 	return err
+}
+
+// warnAlone warns of what nobody knows of a file or a device whose archive has no manifest.
+func (a opened) warnAlone(ctx context.Context, r *RestoreReport) {
+	if a.kind == archive.KindFile {
+		r.warn("archive %q has no manifest, which has the mode, the owner and the times of the file", a.Name)
+	}
+	if a.sealed() {
+		return
+	}
+	if sums, err := a.store.Sums(ctx); err != nil || sums[a.Name] == "" {
+		r.warn("archive %q has neither a manifest nor a line in SHA256SUMS: nothing tells whether it is whole", a.Name)
+	}
 }

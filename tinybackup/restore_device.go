@@ -155,18 +155,6 @@ func (d *deviceRestore) scan(ctx context.Context) error {
 	}
 }
 
-// compareSum compares an archive with its line in SHA256SUMS.
-func (d *deviceRestore) compareSum(ctx context.Context, sum string) error {
-	sums, err := d.store.Sums(ctx)
-	if err != nil {
-		return err
-	}
-	if want, ok := sums[d.Name]; ok && want != sum {
-		return fmt.Errorf("SHA256SUMS says %s, it has %s", want, sum)
-	}
-	return nil
-}
-
 // confirm asks, unless it was told not to.
 func (d *deviceRestore) confirm(ctx context.Context, size int64) error {
 	if d.o.Yes {

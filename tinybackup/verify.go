@@ -41,6 +41,7 @@ type Verified struct {
 	Problem   string   `json:"problem,omitempty"`
 
 	closed  bool   // it could not be looked into, as had been asked for
+	alone   bool   // nothing says what its bytes should be
 	sha256  string // of all of it; empty after a problem
 	unknown bool   // nobody knew that before
 }
@@ -103,8 +104,16 @@ func Verify(ctx context.Context, env Env, o VerifyOptions) (_ VerifyReport, err 
 	told := env.teller("verifying", total)
 	for _, p := range all {
 		v, err := verifyOne(ctx, p, ids, sums[p.Name], told)
+		gone := false
+		if err == nil && v.Problem != "" {
+			gone, err = p.gone(ctx)
+		}
 		if err != nil {
 			return r, err
+		}
+		if gone && whole {
+			env.Log.Info("the archive was removed meanwhile", "archive", p.Name)
+			continue
 		}
 		r.Archives = append(r.Archives, v)
 	}
@@ -159,7 +168,7 @@ func pickList(ctx context.Context, env Env, dest string, o VerifyOptions) (all [
 }
 
 // verifyOne reads one archive. The error is the context's; all else is the
-// archive's problem.
+// archive's problem, unless that is gone.
 func verifyOne(ctx context.Context, p picked, ids *seal.Identities, sum string, told func(int64)) (Verified, error) {
 	v := Verified{Archive: p.Name, Size: p.Size, Checked: []string{}}
 	if !p.foreign {
@@ -194,12 +203,25 @@ func verifyOne(ctx context.Context, p picked, ids *seal.Identities, sum string, 
 		v.Problem = "it is encrypted, and neither a manifest nor SHA256SUMS says what its bytes should be: --identity FILE looks inside"
 	}
 	if v.Problem == "" {
+		v.alone = sum == "" && p.manifest == nil && p.doubt == nil
 		v.sha256, v.unknown = res.SHA256, sum == "" && p.manifest != nil && p.manifest.SHA256 == ""
 	}
 	if v.Problem == "" && p.doubt != nil {
 		v.Problem = "its manifest can't be used: " + strings.TrimPrefix(p.doubt.Error(), "manifest: ")
 	}
 	return v, nil
+}
+
+// gone says of an archive with which something is wrong whether it is not there any more:
+// rotation has removed it, and its line of SHA256SUMS. The error is that its destination
+// cannot be asked, which says nothing of the archive.
+func (p picked) gone(ctx context.Context) (bool, error) {
+	objects, err := p.store.List(ctx)
+	if err != nil || slices.ContainsFunc(objects, func(o store.Object) bool { return o.Name == p.Name }) {
+		return false, err
+	}
+	sums, err := p.store.Sums(ctx)
+	return sums[p.Name] == "", err
 }
 
 // verify reads src, which is the archive, and says in v what could not be looked into.
