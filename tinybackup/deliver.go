@@ -68,6 +68,7 @@ func (a addressee) send(ctx context.Context, c notify.Client, l letter) error {
 func (h *herald) deliver(ctx context.Context) {
 	letters := h.letters()
 	if _, err := os.Lstat(h.box); len(letters) == 0 && errors.Is(err, fs.ErrNotExist) {
+		h.waitAside(ctx)
 		return
 	}
 	box, done, err := h.openOutbox(ctx)
@@ -76,7 +77,7 @@ func (h *herald) deliver(ctx context.Context) {
 		// The disk of the state may be full or read-only: all the more to be told. But
 		// that the job cannot run would be told at every start.
 		h.log.Warn("messages cannot be kept: " + err.Error())
-		if h.unable != "" && !h.onTime {
+		if h.unable != "" && !h.onTime { // then nothing is sent aside, either
 			return
 		}
 	}
@@ -88,6 +89,7 @@ func (h *herald) deliver(ctx context.Context) {
 	box.Waiting = append(box.Waiting, letters...)
 	box.prune(h.env.Now(), labelsOf(h.o.addressees()))
 	h.keep(&box, err)
+	h.waitAside(ctx)
 	h.sendAll(ctx, &box, letters)
 	h.keep(&box, err)
 }

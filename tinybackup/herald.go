@@ -228,8 +228,8 @@ func (h *herald) speak(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	h.waitAside(ctx)
 	if h.box == "" {
+		h.waitAside(ctx)
 		h.speakOnce(ctx)
 		return
 	}

@@ -416,6 +416,30 @@ func TestMessagesWait(t *testing.T) {
 	h.noSecretsOnDisk()
 }
 
+// News is safe before anything is waited for: here, a server that is slow to hear that
+// the run began.
+func TestMessagesAreKeptFirst(t *testing.T) {
+	t.Parallel()
+	h := newHeard(t, nil)
+	back := h.gone()
+	defer back()
+	h.checks.Respond(func(c notifytest.Call) notifytest.Answer {
+		if !strings.HasSuffix(c.Path, "/start") {
+			return notifytest.Answer{}
+		}
+		waitUntil(t, func() bool {
+			box, err := readOutbox(h.job.outboxPath())
+			return err == nil && len(box.Waiting) == 2
+		})
+		return notifytest.Answer{}
+	})
+	h.env.notify.Timeout = time.Hour
+	if _, err := h.start(0, "02:30"); err == nil {
+		t.Fatal("no error")
+	}
+	h.expect("then they are sent", titleFailed, "start, 1")
+}
+
 // A start that has nothing to do sends what waits, when it is time.
 func TestMessagesLater(t *testing.T) {
 	t.Parallel()
