@@ -81,6 +81,11 @@ func (h *herald) deliver(ctx context.Context) {
 			return
 		}
 	}
+	if box.torn {
+		text := fmt.Sprintf("messages that waited are lost: %q is damaged", h.box)
+		h.env.Log.Warn(text)
+		h.log.Warn(text)
+	}
 	letters = append(h.ableAgain(&box), letters...)
 	if h.unable != "" && box.Unable == h.unable {
 		letters = nil // it was told

@@ -440,6 +440,27 @@ func TestMessagesAreKeptFirst(t *testing.T) {
 	h.expect("then they are sent", titleFailed, "start, 1")
 }
 
+// What is lost is told of.
+func TestMessagesLost(t *testing.T) {
+	t.Parallel()
+	h := newHeard(t, nil)
+	if err := os.MkdirAll(h.job.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.job.outboxPath(), []byte(`{"waiting": [`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := h.start(1, "02:30"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := fmt.Sprintf("warning: messages that waited are lost: %q is damaged\n", h.job.outboxPath())
+	if n := strings.Count(h.screen.String(), want); n != 1 {
+		t.Errorf("told %d times, want once: %s", n, h.screen.String())
+	}
+}
+
 // A start that has nothing to do sends what waits, when it is time.
 func TestMessagesLater(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,7 @@ type outbox struct {
 	Unable string `json:"unable,omitempty"`
 
 	kept string // the text of its file
+	torn bool   // which could not be read as one of ours
 }
 
 // A letter is a message, or the ping of a run's end, and who has not got it yet.
@@ -88,8 +89,8 @@ func labels(urls []ServiceURL) []string {
 	return names
 }
 
-// readOutbox reads the outbox of a job. None, and one that is damaged, is empty:
-// what waited there is lost, and nothing else.
+// readOutbox reads the outbox of a job. None, and one that is torn, is empty: what
+// waited there is lost, and nothing else.
 func readOutbox(path string) (outbox, error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +98,7 @@ func readOutbox(path string) (outbox, error) {
 	}
 	var box outbox
 	if json.Unmarshal(text, &box) != nil {
-		box = outbox{}
+		box = outbox{torn: len(text) > 0}
 	}
 	box.kept = string(text)
 	return box, nil
@@ -124,7 +125,9 @@ func (b outbox) empty() bool { return len(b.Waiting) == 0 && len(b.Silent) == 0 
 func (b *outbox) prune(now time.Time, to []string) {
 	kept := b.Waiting[:0]
 	for _, l := range b.Waiting {
-		l.To = slices.DeleteFunc(l.To, func(label string) bool { return !slices.Contains(to, label) })
+		l.To = slices.DeleteFunc(l.To, func(label string) bool {
+			return !slices.Contains(to, label) || (label == notify.PingName) != (l.Ping != nil)
+		})
 		age := outboxAge
 		if l.Ping != nil {
 			age = pingAge

@@ -29,6 +29,8 @@ func TestOutboxPrune(t *testing.T) {
 	add(25*time.Hour, true, "ping")
 	add(24*time.Hour, true, "ping")
 	add(time.Hour, false, "gone")
+	add(time.Hour, false, "ping") // a damaged file: neither is of that kind
+	add(time.Hour, true, "a")
 	box.prune(outboxNow, []string{"a", "ping"})
 	if len(box.Waiting) != 2 || !reflect.DeepEqual(box.Waiting[0].To, []string{"a"}) || box.Waiting[1].Ping == nil || len(box.Silent) != 1 {
 		t.Errorf("got %+v", box)
@@ -115,7 +117,7 @@ func TestOutboxFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{torn"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if box, err := readOutbox(path); err != nil || !box.empty() {
+	if box, err := readOutbox(path); err != nil || !box.empty() || !box.torn {
 		t.Errorf("damaged: got %+v, %v", box, err)
 	}
 }
