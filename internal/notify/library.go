@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/discord"
 	"github.com/nicholas-fedor/shoutrrr/pkg/services/chat/googlechat"
@@ -110,6 +111,10 @@ func (l librarian) service(client *http.Client) (types.Service, error) {
 	return s, nil
 }
 
+// slackText writes what Slack would take for a link or a call to everybody, such as
+// <!channel>, as docs.slack.dev/messaging/formatting-message-text has it.
+var slackText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
 func (l librarian) send(o *observer, m Message) error {
 	s, err := l.service(o.client())
 	if err != nil {
@@ -117,6 +122,9 @@ func (l librarian) send(o *observer, m Message) error {
 	}
 	if l.most > 0 {
 		m = m.cut(l.most)
+	}
+	if l.url.Scheme == "slack" {
+		m = Message{Title: slackText.Replace(m.Title), Text: slackText.Replace(m.Text)}
 	}
 	text, params := m.Text, types.Params{}
 	if l.untitled {

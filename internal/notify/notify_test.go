@@ -187,7 +187,7 @@ func TestSendFarAway(t *testing.T) {
 	if want := "/services/" + strings.ReplaceAll(slackKey, "-", "/"); call.Path != want {
 		t.Errorf("slack: %+v", call)
 	}
-	has(t, "slack", call.Body, "Backup failed", "mount it")
+	has(t, "slack", call.Body, "Backup failed", "mount it", `/a\u0026lt;b\u0026gt;`)
 }
 
 func TestSendMail(t *testing.T) {
