@@ -44,6 +44,7 @@ func TestJudge(t *testing.T) {
 		{name: "failed", want: StateFailed, why: "it failed on Sat 2026-11-21 02:30: no space", edit: failing(1)},
 		{name: "failing", want: StateFailed, why: "it failed 3 times since Thu 2026-11-19", edit: failing(3)},
 		{name: "failed, and late", after: 26 * time.Hour, want: StateFailed, edit: failing(1)},
+		{name: "silent, of no job", after: 50 * time.Hour, want: StateSilent, edit: func(r *Record) { r.Job = "" }},
 		{name: "failed, and silent", after: 50 * time.Hour, want: StateSilent, edit: failing(1)},
 		{name: "removed", after: 500 * time.Hour, want: StateRemoved, edit: func(r *Record) { r.Removed = at }},
 		{name: "by hand", after: 9000 * time.Hour, want: StateOK, edit: func(r *Record) { r.Job, r.Next = "", time.Time{} }},
@@ -66,6 +67,9 @@ func TestJudge(t *testing.T) {
 		j.judge(r, newest, at.Add(c.after))
 		if j.State != c.want || !strings.Contains(j.Why, c.why) || j.OK != (c.want == StateOK || c.want == StateRemoved) {
 			t.Errorf("%s: %s (%v): %s; want %s: %s", c.name, j.State, j.OK, j.Why, c.want, c.why)
+		}
+		if strings.HasPrefix(j.Mend, ";") {
+			t.Errorf("%s: mend it: %s", c.name, j.Mend)
 		}
 		if note := j.clockNote(); (note != "") != (c.heard != 0) {
 			t.Errorf("%s: its clock is %v off: %q", c.name, -c.heard, note)

@@ -2,6 +2,7 @@ package tinybackup
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"tinybackup/internal/rotate"
@@ -44,7 +45,7 @@ func (j *FleetJob) judge(r Record, newest rotate.Name, now time.Time) {
 		j.settle(StateBroken, fmt.Sprintf("its newest archive, %s, is gone", r.LastGood.Archive), j.rerun())
 	case !r.Next.IsZero() && then.After(r.SilentAfter):
 		j.settle(StateSilent, fmt.Sprintf("nothing was heard of it for %s, since %s; its run of %s was the first that did not come",
-			roughly(now.Sub(j.Heard)), at(j.Heard), at(r.Next)), j.asks()+"; if it is gone for good: "+j.forget())
+			roughly(now.Sub(j.Heard)), at(j.Heard), at(r.Next)), strings.TrimPrefix(j.asks()+"; if it is gone for good: "+j.forget(), "; "))
 	case r.Last.Result == ResultFailed && r.Failures > 1:
 		j.settle(StateFailed, fmt.Sprintf("it failed %d times since %s: %s", r.Failures, at(r.Failing), r.Last.Error), j.asks())
 	case r.Last.Result == ResultFailed:
