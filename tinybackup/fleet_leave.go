@@ -49,10 +49,11 @@ func (e Env) recordOf(o Options, job string, last HistoryEntry) Record {
 }
 
 // leaveRecord leaves word of the run beside its archives, as far as that goes: the run
-// has ended, and nothing of it depends on that. What a run that was refused had to say,
-// whoever typed it has heard. st is the destination if that is open.
+// has ended, and nothing of it depends on that. What a run by hand that was refused had to
+// say, whoever typed it has heard. st is the destination if that is open.
 func (r *run) leaveRecord(ctx context.Context, st store.Store, err error) {
-	if r.recorded || r.DryRun || errors.As(err, new(*UsageError)) || errors.As(err, new(*BusyError)) {
+	refused := r.job == "" && errors.As(err, new(*UsageError))
+	if r.recorded || r.DryRun || refused || errors.As(err, new(*BusyError)) {
 		return
 	}
 	r.recorded = true
