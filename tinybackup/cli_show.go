@@ -176,6 +176,9 @@ func (r Report) summary() string {
 	if n := len(r.Retained); n > 0 {
 		retained = fmt.Sprintf(", %d retained by the destination", n)
 	}
+	if r.CopiesOnly {
+		return fmt.Sprintf("%s: copied after %s; it was stored by the run before", oneLine(r.Archive), took(r.Duration()))
+	}
 	return fmt.Sprintf("%s: %s, %s, stored in %s after %s; %s kept (%s), %d removed%s",
 		oneLine(r.Archive), plural(r.Entries, "entry", "entries"), Size(r.Raw), Size(r.Written), took(r.Duration()),
 		plural(int64(r.Kept), "archive", "archives"), Size(r.KeptBytes), len(r.Removed), retained)

@@ -97,6 +97,9 @@ func (r *run) copyTo(ctx context.Context, c Copy, here []stored, err error) Copy
 		last:  r.outcome(ctx, nil),
 		told:  CopyReport{Dest: c.Dest, Newest: r.copied[c.Dest], Archives: []string{}},
 	}
+	if r.unfinished != "" {
+		k.made = ""
+	}
 	k.Progress = k.pulse.watch(r.Progress)
 	if k.BWLimit > 0 {
 		k.limit = courtesy.NewLimiter(ctx, int64(k.BWLimit), k.pulse.beat)

@@ -205,3 +205,77 @@ func TestCopyOption(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A run that is killed while it makes copies has served its slot: the next start makes
+// the copies, and no further archive.
+func TestCopyKilled(t *testing.T) {
+	t.Parallel()
+	h, nas, near := newCopyJob(t)
+	if _, err := h.start(0, "02:30"); err != nil {
+		t.Fatal(err)
+	}
+	h.titles()
+	history := h.job.History().path()
+	before, err := os.ReadFile(history)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var book []byte // as the one leaves it that is killed now
+	nas.Fail = func(method, key string) error {
+		if method == "create" {
+			book, _ = os.ReadFile(h.job.slotsPath())
+			return &store.Error{Op: method, Path: key, Err: errDown}
+		}
+		return nil
+	}
+	killed, err := h.start(1, "02:30")
+	if err != nil || len(book) == 0 {
+		t.Fatalf("got %+v, %v", killed, err)
+	}
+	h.titles()
+	if err := errors.Join(os.WriteFile(h.job.slotsPath(), book, 0o600), os.WriteFile(history, before, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	nas.Fail = nil
+
+	slots, err := h.job.slots()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, err := readRuns(h.job.History(), h.now, 0)
+	if runs.interrupted(slots); err != nil || runs.failed != nil || runs.good == nil || runs.good.Archive != killed.Archive || runs.good.Written != killed.Written {
+		t.Errorf("what statusof knows: %+v, %v", runs, err)
+	}
+	js := JobStatus{ID: h.job.ID, LastGood: runs.good}
+	newLook(t.Context(), h.env, nil).copies(&js, h.job.Options)
+	if len(js.Problems) != 2 || !strings.Contains(js.Problems[0].Why, "is 1 archive behind since") || !strings.Contains(js.Problems[0].Why, "interrupted while it made copies") {
+		t.Errorf("what statusof says: %+v", js.Problems)
+	}
+
+	r, err := h.start(0, "02:45")
+	if err != nil || r.Archive != killed.Archive || !r.CopiesOnly || r.WarningCount != 0 || !slices.Equal(r.Copies[0].Archives, []string{killed.Archive}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if got := h.titles(); got != titleWarnings+", "+titleCopies {
+		t.Errorf("got messages %q", got)
+	}
+	if l, err := List(t.Context(), h.env, ListOptions{Dest: h.job.Options.Dest}); err != nil || len(l.Archives) != 2 || len(kept(nas)) != 2 {
+		t.Errorf("got %+v, %q, %v", l, kept(nas), err)
+	}
+	if l, err := List(t.Context(), h.env, ListOptions{Dest: near}); err != nil || len(l.Archives) != 2 {
+		t.Errorf("the other copy: %+v, %v", l, err)
+	}
+	all, err := h.job.History().Last(-1)
+	if err != nil || len(all) != 3 || all[1].Result != ResultWarnings || all[1].Archive != killed.Archive || all[1].Slot.IsZero() || all[2].Result != ResultOK {
+		t.Errorf("the history: %+v, %v", all, err)
+	}
+	if js := h.status(); len(js.Problems) != 0 {
+		t.Errorf("all is well again: %+v", js.Problems)
+	}
+	if again, err := h.start(0, "03:00"); err != nil || again.Nothing == "" {
+		t.Errorf("the slot was tried again: %+v, %v", again, err)
+	}
+	if r, err := h.start(1, "02:30"); err != nil || r.CopiesOnly || len(r.Copies[0].Archives) != 1 {
+		t.Errorf("the next night: %+v, %v", r, err)
+	}
+}

@@ -91,6 +91,8 @@ type jobRun struct {
 	wait    time.Duration // look again after that long; 0: when the book says so
 	trouble []string      // warnings that are in no report yet
 	last    HistoryEntry  // of a job with copies: the last run before that stored an archive
+
+	unfinished string // the archive of a run that was killed while it made copies; empty: none was
 }
 
 // warn tells of what went wrong beside the backup: it counts as a warning of the
@@ -147,6 +149,9 @@ func (r *jobRun) run(ctx context.Context) (Report, error) {
 		}
 		if r.over.Retry {
 			turn = r.again(turn)
+		}
+		if turn.Slot.IsZero() && r.unfinished != "" && !r.job.waitsForPower(r.env) {
+			return r.backup(ctx, turn)
 		}
 		if turn.Slot.IsZero() {
 			return r.rest(r.nothing(turn), !r.book.FailingSince.IsZero())
@@ -270,6 +275,10 @@ func (r *jobRun) interrupted(ctx context.Context) {
 			return
 		}
 	}
+	if b.Stored != nil {
+		r.cutOff()
+		return
+	}
 	err = errors.New("the run was interrupted: it was killed, or the machine went off")
 	entry := HistoryEntry{Slot: b.Slot, Start: b.Tried, Change: b.failed(b.Tried)}
 	r.tell(entry.Change, err)
@@ -336,6 +345,12 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 		env.stateDir = r.job.StateDir
 		env.copied, env.asked = newestCopies(r.last.Copies), r.over.Now
 		env.promise = &promise{job: r.job, spec: r.spec, slot: turn.Slot}
+		switch {
+		case !turn.Slot.IsZero():
+			env.noteStored = r.noteStored(ctx, r.book)
+		case !r.over.Now:
+			env.unfinished = r.unfinished
+		}
 		run := Run
 		if env.backup != nil {
 			run = env.backup

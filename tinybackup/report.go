@@ -47,7 +47,8 @@ type Report struct {
 	Kept      int      `json:"kept"`                // archives that are there now
 	KeptBytes int64    `json:"kept_bytes"`
 
-	Copies []CopyReport `json:"copies,omitempty"` // one for each --copy-to that was come to
+	Copies     []CopyReport `json:"copies,omitempty"`      // one for each --copy-to that was come to
+	CopiesOnly bool         `json:"copies_only,omitempty"` // of a job: Archive was stored by a run that was killed while it made copies
 
 	Before string    `json:"before,omitempty"` // DryRun: the hooks that would be run
 	After  string    `json:"after,omitempty"`

@@ -167,6 +167,9 @@ func (r *run) do(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if r.unfinished != "" {
+		return r.copyOnly(ctx)
+	}
 	if err := r.takeSnapshot(ctx); err != nil {
 		return err
 	}
@@ -195,6 +198,11 @@ func (r *run) do(ctx context.Context) (err error) {
 		// All that follows needs neither, and may take long.
 		if err := errors.Join(r.closeSource(), r.releaseView(ctx)); err != nil {
 			r.warn.addf("%s", inOneLine(err))
+		}
+		if r.noteStored != nil && ctx.Err() == nil {
+			report := r.report
+			r.warn.into(&report)
+			r.noteStored(report)
 		}
 		r.copyAll(ctx)
 	}

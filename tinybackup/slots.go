@@ -24,6 +24,8 @@ type slotBook struct {
 	Tries   int       `json:"tries"`          // of Slot; the one that is going on counts
 	Tried   time.Time `json:"tried,omitzero"` // when the last of them began
 
+	Stored *HistoryEntry `json:"stored,omitempty"` // that try has stored its archive, and makes copies: its line, if it is killed
+
 	FailedSlots  int       `json:"failed_slots"`           // since the last success
 	FailingSince time.Time `json:"failing_since,omitzero"` // the first failure since then
 	Told         string    `json:"told,omitempty"`         // the last Change that was told; none once all is well
@@ -119,7 +121,7 @@ func (b *slotBook) begin(slot, now time.Time) {
 		b.Slot, b.Tries = slot, 0
 	}
 	b.Tries++
-	b.Tried = now
+	b.Tried, b.Stored = now, nil
 }
 
 // served notes that a run has stored an archive for all slots up to slot, and

@@ -157,6 +157,10 @@ func (r *runs) interrupted(book slotBook) {
 	if book.Tries == 0 || !book.Slot.After(book.Settled) || !book.Tried.After(r.begun) {
 		return
 	}
+	if book.Stored != nil {
+		r.last, r.good, r.begun, r.failed, r.failures = book.Stored, book.Stored, book.Tried, nil, 0
+		return
+	}
 	if r.failures++; r.failures == 1 {
 		r.failing = book.Slot
 	}
