@@ -27,6 +27,14 @@ const maxHookError = 4 << 10
 // hookVariables begin the variables that tell a hook what it is run for.
 const hookVariables = "TINYBACKUP_"
 
+// whenAgain is what follows when the before hook says: not now.
+func (r *run) whenAgain() string {
+	if r.job == "" {
+		return "try again later: exit status 75 of --before asks for that"
+	}
+	return "it is tried again later; exit status 75 of --before asks for that"
+}
+
 // beforeHook runs --before, and then looks for the source, which the hook may have
 // mounted or written. An error means that there is to be no backup.
 func (r *run) beforeHook(ctx context.Context) error {
@@ -41,7 +49,7 @@ func (r *run) beforeHook(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &exit) && exit.ExitCode() == notNow:
-		return &BusyError{NotNow: true, Msg: fmt.Sprintf("%s: the before hook says: not now (%v%s)", r.Name, err, said.last()), Hint: "it is tried again later; exit status 75 of --before asks for that"}
+		return &BusyError{NotNow: true, Msg: fmt.Sprintf("%s: the before hook says: not now (%v%s)", r.Name, err, said.last()), Hint: r.whenAgain()}
 	case errors.Is(err, errHookTimeout):
 		return &HintError{Err: fmt.Errorf("before hook: %w%s", err, said.last()), Hint: "give it more time with --hook-timeout TIME, or see what it waits for"}
 	}

@@ -127,7 +127,7 @@ func TestHookFails(t *testing.T) {
 		"silent":      {"false", "before hook: exit status 1", "", "failed 1 before hook: exit status 1"},
 		"signal":      {"kill -9 $$", "before hook: signal: killed", "", "failed 1 before hook: signal: killed"},
 		"no command":  {"/none/such", "before hook: exit status 127; it printed: ", "", "failed 1 before hook: exit status 127"},
-		"not now":     {"echo busy; exit 75", "notes: the before hook says: not now (exit status 75; it printed: busy)", "tried again", "skipped 4 notes: the before hook says: not now"},
+		"not now":     {"echo busy; exit 75", "notes: the before hook says: not now (exit status 75; it printed: busy)", "try again later", "skipped 4 notes: the before hook says: not now"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

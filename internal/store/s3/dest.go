@@ -89,7 +89,7 @@ func (d *dest) check(text string) error {
 		return keysInside(d.plain) // a secret may hold any character
 	case d.endpoint != "" && !validHost(d.endpoint):
 		return wrong(text, fmt.Sprintf("%q is no host or host:port", d.endpoint), spelling)
-	case d.bucket == "" && d.endpoint != "":
+	case d.bucket == "" && d.endpoint != "" && !strings.Contains(d.endpoint, ":"):
 		return wrong(text, "it names no bucket", fmt.Sprintf("%s. A bucket with a dot in its name is written after its endpoint: %s%s/%s",
 			spelling, scheme, amazon, d.endpoint))
 	case d.bucket == "":

@@ -41,6 +41,7 @@ func TestParseWrong(t *testing.T) {
 		"":                               "does not begin with s3://",
 		"s3:/bucket":                     "does not begin with s3://",
 		"s3://":                          "names no bucket",
+		"s3+http://127.0.0.1:7070/":      "names no bucket",
 		"s3://@bucket":                   "no profile stands before the @",
 		"s3://s3.example.org":            "names no bucket",
 		"s3://s3.example.org/":           "names no bucket",
@@ -67,6 +68,10 @@ func TestParseWrong(t *testing.T) {
 		}
 		if all := e.Error() + e.Hint(); strings.Contains(all, "secret") {
 			t.Errorf("%q: told again: %s", text, all)
+		}
+		// No name of a bucket has a port.
+		if dotted := strings.Contains(e.Hint(), "A bucket with a dot"); dotted != strings.HasPrefix(text, "s3://s3.example.org") && strings.Contains(want, "no bucket") && strings.Contains(text, ".") {
+			t.Errorf("%q: hint %q", text, e.Hint())
 		}
 	}
 }
