@@ -70,10 +70,8 @@ func (d *Driver) look(ctx context.Context, dir, suffix string) (below []string, 
 		switch {
 		case !e.IsDir():
 		case e.Name() == store.SideDir:
-			objects, err := d.List(ctx, path.Join(dir, store.SideDir))
-			if err != nil {
-				return nil, nil, err
-			}
+			var objects []store.Object
+			objects, err = d.List(ctx, path.Join(dir, store.SideDir)) // if it may not be read, what is below may
 			for _, o := range objects {
 				if strings.HasSuffix(o.Name, suffix) {
 					sides = append(sides, o)
@@ -83,5 +81,5 @@ func (d *Driver) look(ctx context.Context, dir, suffix string) (below []string, 
 			below = append(below, path.Join(dir, e.Name()))
 		}
 	}
-	return below, sides, nil
+	return below, sides, err
 }
