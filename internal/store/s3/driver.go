@@ -9,7 +9,6 @@ package s3
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
@@ -240,8 +239,8 @@ func (d *Driver) put(ctx context.Context, op, key string, data []byte, only stor
 	sum := md5.Sum(data)
 	err = d.try(ctx, op, key, func(t *trial) error {
 		opts := minio.PutObjectOptions{ContentType: contentType, UserMetadata: map[string]string{tokenMeta: token}}
-		conditional := only != "" && !d.plainly.Load()
-		err := d.condition(ctx, key, only, &opts)
+		conditional := only != "" && !t.plainly && !d.plainly.Load()
+		err := d.condition(ctx, key, only, conditional, &opts)
 		if err == nil {
 			var info minio.UploadInfo
 			info, err = d.client.PutObject(ctx, d.bucket, d.object(key), bytes.NewReader(data), int64(len(data)),
@@ -253,11 +252,18 @@ func (d *Driver) put(ctx context.Context, op, key string, data []byte, only stor
 			d.plainly.Store(true)
 			return errTryAgain
 		case only != "" && (errors.Is(err, store.ErrConflict) || answered(err, minio.PreconditionFailed, minio.NoSuchKey)):
-			ours, lookErr := d.ours(ctx, op, key, token, t)
-			if ours == nil {
-				return cmp.Or(lookErr, store.ErrConflict)
+			there, lookErr := d.look(ctx, op, key)
+			switch {
+			case lookErr != nil:
+				return lookErr
+			case ours(there, token):
+				version, err = store.Version(there.ETag), nil
+			case there == nil && only == store.NotThere && conditional:
+				t.plainly = true
+				return errTryAgain
+			default:
+				return store.ErrConflict
 			}
-			version, err = store.Version(ours.ETag), nil
 		}
 		if err == nil && !d.same(string(version), sum) {
 			if only != "" {
@@ -282,15 +288,15 @@ func (d *Driver) same(etag string, sum [md5.Size]byte) bool {
 }
 
 // condition makes a request one that the service refuses if the object is not of the
-// version; where it can't, it looks first.
-func (d *Driver) condition(ctx context.Context, key string, only store.Version, opts *minio.PutObjectOptions) error {
+// version; where that is not to be, it looks first.
+func (d *Driver) condition(ctx context.Context, key string, only store.Version, conditional bool, opts *minio.PutObjectOptions) error {
 	switch {
 	case only == "":
 		return nil
-	case !d.plainly.Load() && only == store.NotThere:
+	case conditional && only == store.NotThere:
 		opts.SetMatchETagExcept("*")
 		return nil
-	case !d.plainly.Load():
+	case conditional:
 		opts.SetMatchETag(string(only))
 		return nil
 	}
@@ -305,17 +311,10 @@ func (d *Driver) condition(ctx context.Context, key string, only store.Version, 
 	return nil
 }
 
-// ours returns the object if it is the one with the token: an attempt has made it whose
-// answer was lost. nil: it is not.
-func (d *Driver) ours(ctx context.Context, op, key, token string, t *trial) (*minio.ObjectInfo, error) {
-	if !t.lost {
-		return nil, nil
-	}
-	info, err := d.look(ctx, op, key)
-	if err != nil || info == nil || info.UserMetadata[tokenMeta] != token {
-		return nil, err
-	}
-	return info, nil
+// ours reports whether an object, nil if there is none, is the one with the token: an
+// attempt has made it whose answer was lost.
+func ours(there *minio.ObjectInfo, token string) bool {
+	return there != nil && there.UserMetadata[tokenMeta] == token
 }
 
 // Remove implements store.Driver. In a bucket with versions the service keeps the bytes,

@@ -32,9 +32,12 @@ type trial struct {
 	pause  time.Duration
 	waited time.Duration
 	lost   bool // an earlier attempt may have been done all the same: its answer was lost
-	moved  bool // the service said in which region it is
-	resent bool // the signature was wrong
-	fresh  bool // keys that had expired were fetched anew
+	// plainly: it goes without a condition, as the service holds against it what was
+	// removed, and is hidden behind a mark in a bucket with versions.
+	plainly bool
+	moved   bool // the service said in which region it is
+	resent  bool // the signature was wrong
+	fresh   bool // keys that had expired were fetched anew
 }
 
 // progress says that the attempt got on: the next failure is a first one again.

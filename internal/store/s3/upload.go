@@ -290,7 +290,7 @@ func (p *pending) named(err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.outer), endWait)
 	defer cancel()
 	const op = "remove"
-	if ours, _ := p.d.ours(ctx, op, p.key, p.token, &trial{lost: true}); ours != nil {
+	if there, lookErr := p.d.look(ctx, op, p.key); lookErr == nil && ours(there, p.token) {
 		err = errors.Join(err, p.d.Remove(ctx, p.key))
 	}
 	return err
@@ -307,7 +307,7 @@ func (p *pending) complete(op string) error {
 	}
 	err = p.d.try(p.ctx, op, p.key, func(t *trial) (err error) {
 		opts := minio.PutObjectOptions{}
-		conditional := !p.d.plainly.Load()
+		conditional := !t.plainly && !p.d.plainly.Load()
 		if conditional {
 			opts.SetMatchETagExcept("*")
 		}
@@ -319,15 +319,19 @@ func (p *pending) complete(op string) error {
 			p.d.plainly.Store(true)
 			return errTryAgain
 		case answered(err, minio.PreconditionFailed, minio.NoSuchUpload):
-			ours, lookErr := p.d.ours(p.ctx, op, p.key, p.token, t)
+			there, lookErr := p.d.look(p.ctx, op, p.key)
 			switch {
-			case ours != nil:
-				return nil
 			case lookErr != nil:
 				return lookErr
-			case answered(err, minio.PreconditionFailed):
-				return fs.ErrExist
+			case ours(there, p.token):
+				return nil
+			case answered(err, minio.NoSuchUpload):
+				return err
+			case there == nil && conditional:
+				t.plainly = true
+				return errTryAgain
 			}
+			return fs.ErrExist
 		}
 		return err
 	})

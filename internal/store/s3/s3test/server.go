@@ -47,6 +47,7 @@ type Server struct {
 	Addr       string // host:port
 	Bucket     string
 	ID, Secret string // what lets one in
+	Versions   bool   // buckets may keep versions
 	root       string // the directory of all buckets
 }
 
@@ -84,7 +85,7 @@ func Start(t testing.TB) *Server {
 		}
 	})
 	r.buckets++
-	s := &Server{Addr: r.gateway.addr, Bucket: fmt.Sprintf("backups-%d", r.buckets), ID: accessKey, Secret: secretKey, root: r.gateway.buckets}
+	s := &Server{Addr: r.gateway.addr, Bucket: fmt.Sprintf("backups-%d", r.buckets), ID: accessKey, Secret: secretKey, Versions: r.gateway.versions, root: r.gateway.buckets}
 	if err := os.Mkdir(s.Files(""), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -109,12 +110,13 @@ func (s *Server) Files(prefix string) string { return filepath.Join(s.root, s.Bu
 
 // gateway is the process.
 type gateway struct {
-	addr    string
-	dir     string
-	buckets string
-	process *os.Process
-	ended   chan struct{}
-	output  bytes.Buffer // once it has ended
+	addr     string
+	dir      string
+	buckets  string
+	versions bool
+	process  *os.Process
+	ended    chan struct{}
+	output   bytes.Buffer // once it has ended
 }
 
 // program finds what testdata/setup.sh installs, also where a test has changed HOME.
@@ -161,14 +163,15 @@ func launch(path string) (*gateway, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	args := []string{"--port", g.addr, "--quiet", "posix"}
-	if !hasAttributes(dir) { // where the server keeps what belongs to an object
-		side := filepath.Join(dir, "side")
-		if err := os.Mkdir(side, 0o755); err != nil {
-			return nil, err
-		}
-		args = append(args, "--sidecar", side)
+	// Where files have no attributes the server keeps what belongs to an object beside.
+	side, option := filepath.Join(dir, "side"), "--sidecar"
+	if g.versions = hasAttributes(dir); g.versions {
+		option = "--versioning-dir"
 	}
+	if err := os.Mkdir(side, 0o755); err != nil {
+		return nil, err
+	}
+	args := []string{"--port", g.addr, "--quiet", "posix", option, side}
 	cmd := exec.Command(path, append(args, g.buckets)...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "ROOT_ACCESS_KEY=" + accessKey, "ROOT_SECRET_KEY=" + secretKey}
