@@ -39,23 +39,20 @@ func (r *run) removeMap(ctx context.Context) error {
 	return ignoreKept(r.store.Remove(ctx, r.manifest.Archive+bmapSuffix))
 }
 
-// removeMaps removes the maps of device images for whose archive gone is true, and
-// returns their names.
-func removeMaps(ctx context.Context, st store.Store, gone func(archive string) bool) ([]string, error) {
-	objects, err := st.List(ctx)
-	if err != nil {
-		return nil, err
-	}
+// removeMaps removes those of objects that are maps of device images for whose archive
+// gone is true, and returns their names.
+func removeMaps(ctx context.Context, st store.Store, objects []store.Object, gone func(archive string) bool) ([]string, error) {
 	var removed []string
 	for _, o := range objects {
 		name, isMap := strings.CutSuffix(o.Name, bmapSuffix)
 		if n, ok := rotate.ParseName(name); !isMap || !ok || n.Kind != rotate.KindDevice || !gone(name) {
 			continue
 		}
-		if err := ignoreKept(st.Remove(ctx, o.Name)); err != nil {
+		if err := st.Remove(ctx, o.Name); err == nil {
+			removed = append(removed, o.Name)
+		} else if err := ignoreKept(err); err != nil {
 			return removed, fmt.Errorf("remove %q: %w", o.Name, err)
 		}
-		removed = append(removed, o.Name)
 	}
 	return removed, nil
 }

@@ -41,7 +41,11 @@ func (k *copying) open(ctx context.Context) (st store.Store, done func() error, 
 // attempt sends what the copy lacks, oldest first, and rotates there.
 func (k *copying) attempt(ctx context.Context, st store.Store) error {
 	k.pulse.begin("looking at " + k.Dest)
-	there, err := listStored(ctx, st, k.Name)
+	l, err := listDest(ctx, st)
+	if err != nil {
+		return err
+	}
+	there, err := l.stored(ctx, st, k.Name)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,7 @@ func (k *copying) attempt(ctx context.Context, st store.Store) error {
 		k.plan(due, there)
 		return nil
 	}
-	swept, err := mend(ctx, st, k.Name, there)
+	swept, err := mend(ctx, st, k.Name, l, there)
 	for _, name := range swept {
 		k.Log.Info("removed what a killed run left", "dest", k.Dest, "file", name)
 	}

@@ -253,7 +253,11 @@ func (r *run) lock(ctx context.Context) (func() error, error) {
 // look lists what is there, and puts right what a killed run left.
 func (r *run) look(ctx context.Context) (err error) {
 	r.pulse.begin("looking at " + r.Dest)
-	if r.before, err = listStored(ctx, r.store, r.Name); err != nil {
+	l, err := listDest(ctx, r.store)
+	if err != nil {
+		return err
+	}
+	if r.before, err = l.stored(ctx, r.store, r.Name); err != nil {
 		return err
 	}
 	for _, a := range r.before {
@@ -268,7 +272,7 @@ func (r *run) look(ctx context.Context) (err error) {
 	if r.DryRun {
 		return nil
 	}
-	swept, err := mend(ctx, r.store, r.Name, r.before)
+	swept, err := mend(ctx, r.store, r.Name, l, r.before)
 	for _, name := range swept {
 		r.Log.Info("removed what a killed run left", "file", name)
 	}

@@ -46,15 +46,31 @@ func storedOf(objects []store.Object, series string) []stored {
 // a manifest only says more about what is there. On another machine only the heads of
 // manifests are read, see readHead; and none of archives that are in known, too.
 func listStored(ctx context.Context, st store.Store, series string, known ...stored) ([]stored, error) {
-	objects, err := st.List(ctx)
+	l, err := listDest(ctx, st)
 	if err != nil {
 		return nil, err
 	}
-	sides, err := st.ListSide(ctx)
-	if err != nil {
-		return nil, err
+	return l.stored(ctx, st, series, known...)
+}
+
+// A listing is what is in a destination.
+type listing struct {
+	objects []store.Object
+	sides   []string // sorted
+}
+
+func listDest(ctx context.Context, st store.Store) (l listing, err error) {
+	if l.objects, err = st.List(ctx); err != nil {
+		return listing{}, err
 	}
-	all := storedOf(objects, series)
+	l.sides, err = st.ListSide(ctx)
+	return l, err
+}
+
+// stored is listStored of a listing.
+func (l listing) stored(ctx context.Context, st store.Store, series string, known ...stored) ([]stored, error) {
+	var err error
+	all := storedOf(l.objects, series)
 	old := make(map[string]stored, len(known))
 	for _, a := range known {
 		old[a.Name] = a
@@ -62,12 +78,12 @@ func listStored(ctx context.Context, st store.Store, series string, known ...sto
 	var mu sync.Mutex
 	several(len(all), requestsOf(st), func(i int) {
 		a := &all[i]
-		_, a.held = slices.BinarySearch(sides, a.Name+holdSuffix)
+		_, a.held = slices.BinarySearch(l.sides, a.Name+holdSuffix)
 		if was := old[a.Name]; was.manifest != nil && was.Size == a.Size {
 			a.manifest = was.manifest
 			return
 		}
-		if _, has := slices.BinarySearch(sides, archive.SideName(a.Name)); !has {
+		if _, has := slices.BinarySearch(l.sides, archive.SideName(a.Name)); !has {
 			return
 		}
 		a.manifest, a.doubt = readHead(ctx, st, a.Object)
@@ -231,8 +247,9 @@ func checkOwner(all []stored, o Options, jobID, host string) error {
 
 // mend puts right what killed runs of the series left: partial files,
 // manifests and maps of archives that never were, and a SHA256SUMS that lacks an
-// archive or tells of one that is gone. Call it under the lock of the series.
-func mend(ctx context.Context, st store.Store, series string, all []stored) ([]string, error) {
+// archive or tells of one that is gone. Call it under the lock of the series, which l was
+// made under, too; all are its archives of the series.
+func mend(ctx context.Context, st store.Store, series string, l listing, all []stored) ([]string, error) {
 	ours := func(name string) bool {
 		n, ok := rotate.ParseName(strings.TrimSuffix(strings.TrimSuffix(name, archive.SideName("")), bmapSuffix))
 		return ok && n.Series == series
@@ -245,21 +262,18 @@ func mend(ctx context.Context, st store.Store, series string, all []stored) ([]s
 	for _, a := range all {
 		there[a.Name] = a
 	}
-	sides, err := st.ListSide(ctx)
-	if err != nil {
-		return swept, err
-	}
-	for _, side := range sides {
+	for _, side := range l.sides {
 		name, isManifest := strings.CutSuffix(side, archive.SideName(""))
 		if _, ok := there[name]; ok || !isManifest || !ours(side) {
 			continue
 		}
-		if err := ignoreKept(st.RemoveSide(ctx, side)); err != nil {
+		if err := st.RemoveSide(ctx, side); err == nil {
+			swept = append(swept, side)
+		} else if err := ignoreKept(err); err != nil {
 			return swept, err
 		}
-		swept = append(swept, side)
 	}
-	maps, err := removeMaps(ctx, st, func(archive string) bool { _, ok := there[archive]; return !ok && ours(archive) })
+	maps, err := removeMaps(ctx, st, l.objects, func(archive string) bool { _, ok := there[archive]; return !ok && ours(archive) })
 	swept = append(swept, maps...)
 	if err != nil {
 		return swept, err
