@@ -12,11 +12,18 @@ import (
 )
 
 // metadataWait is how long the service that gives keys to machines of a cloud may take:
-// elsewhere nobody answers at its address.
-const metadataWait = time.Second
+// elsewhere nobody answers at its address. One that the environment names may be far away.
+const (
+	metadataWait = time.Second
+	namedWait    = 20 * time.Second
+)
 
-// errNoKeys says that there is nothing to sign requests with.
-var errNoKeys = errors.New("no credentials for it were found")
+var (
+	// errNoKeys says that there is nothing to sign requests with.
+	errNoKeys = errors.New("no credentials for it were found")
+	// errKeysLate says that there was something, and has to be fetched anew.
+	errKeysLate = errors.New("the credentials have run out, and where they are from gives no new ones")
+)
 
 // Keys are what requests are signed with. Empty: those of the environment, of
 // ~/.aws/credentials, or of the machine.
@@ -38,9 +45,19 @@ func providers(keys Keys, profile string) []credentials.Provider {
 	}
 	list := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
 	if os.Getenv("AWS_EC2_METADATA_DISABLED") != "true" {
-		list = append(list, &credentials.IAM{Client: &http.Client{Timeout: metadataWait}})
+		list = append(list, &credentials.IAM{Client: &http.Client{Timeout: machineWait()}})
 	}
 	return list
+}
+
+// machineWait is how long whoever gives keys to this machine or container may take.
+func machineWait() time.Duration {
+	for _, name := range []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		if os.Getenv(name) != "" {
+			return namedWait
+		}
+	}
+	return metadataWait
 }
 
 // keyChain gives the keys of the first provider that has some. The library's own goes on
@@ -61,6 +78,14 @@ func (c *keyChain) RetrieveWithCredContext(cc *credentials.CredContext) (credent
 			c.last.Store(&value)
 			return value, nil
 		}
+	}
+	// Keys that are given for a time are fetched anew well before its end.
+	switch last := c.last.Load(); {
+	case last == nil || last.Expiration.IsZero():
+	case time.Now().Before(last.Expiration):
+		return *last, nil
+	default:
+		return credentials.Value{}, errKeysLate
 	}
 	if c.profile != "" {
 		return credentials.Value{}, fmt.Errorf("%w: ~/.aws/credentials has no keys for the profile %q", errNoKeys, c.profile)

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
 // Keys are looked for where other programs look, in their order.
@@ -54,5 +57,50 @@ func TestKeys(t *testing.T) {
 				t.Errorf("got %q, %v; want %q", got, err, c.want)
 			}
 		})
+	}
+}
+
+// lender is a provider of keys that are good for a while, when it answers.
+type lender struct {
+	value credentials.Value
+	err   error
+}
+
+func (l *lender) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
+	return l.value, l.err
+}
+func (l *lender) Retrieve() (credentials.Value, error) { return l.value, l.err }
+func (l *lender) IsExpired() bool                      { return true }
+
+// Keys that could not be fetched anew serve as long as they are good; then it is tried again.
+func TestKeysFetchedAnew(t *testing.T) {
+	for left, want := range map[time.Duration]error{time.Hour: nil, -time.Hour: errKeysLate} {
+		l := &lender{value: credentials.Value{AccessKeyID: "id", SecretAccessKey: "secret", Expiration: time.Now().Add(left)}}
+		keys := credentials.New(&keyChain{providers: []credentials.Provider{l}})
+		if _, err := keys.GetWithContext(nil); err != nil {
+			t.Fatal(err)
+		}
+		l.value, l.err = credentials.Value{}, errors.New("no answer within a second")
+		v, err := keys.GetWithContext(nil)
+		if !errors.Is(err, want) || want == nil && v.AccessKeyID != "id" {
+			t.Errorf("good for %v: got %q, %v", left, v.AccessKeyID, err)
+		}
+		if err != nil && !passes(err) {
+			t.Errorf("it is not tried again: %v", err)
+		}
+	}
+}
+
+// Who is asked for keys blindly has less time than who is named.
+func TestMachineWait(t *testing.T) {
+	for _, name := range []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		t.Setenv(name, "")
+	}
+	if got := machineWait(); got != metadataWait {
+		t.Errorf("got %v", got)
+	}
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/secrets/token")
+	if got := machineWait(); got != namedWait {
+		t.Errorf("named: got %v", got)
 	}
 }

@@ -110,7 +110,7 @@ func passes(err error) bool {
 	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok {
 		return answerPasses(answer)
 	}
-	if errors.Is(err, errTryAgain) || errors.Is(err, errDamaged) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+	if errors.Is(err, errTryAgain) || errors.Is(err, errDamaged) || errors.Is(err, errKeysLate) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return true
 	}
 	if _, ok := errors.AsType[*xml.SyntaxError](err); ok { // an answer that was cut off
