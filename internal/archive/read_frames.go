@@ -10,6 +10,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // DamageError says where an archive is damaged.
@@ -54,6 +55,7 @@ type frameReader struct {
 	first, last int  // frames
 	started     bool // so are the workers
 
+	failed  atomic.Int64   // a frame that could not be read: those after it are not needed
 	order   chan *frameJob // in the order of the archive
 	workers sync.WaitGroup
 	buffers sync.Pool // *[]byte
@@ -81,6 +83,7 @@ const maxFrameMemory = 256 << 20
 
 func newFrameReader(ctx context.Context, src Source, m *Manifest, first, last int) *frameReader {
 	r := &frameReader{src: src, m: m, first: first, last: last}
+	r.failed.Store(int64(last))
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	return r
 }
@@ -113,8 +116,17 @@ func (r *frameReader) start() {
 			d := &frameDecoder{codec: r.m.Codec}
 			defer d.close()
 			for j := range work {
-				if j.err = r.ctx.Err(); j.err == nil {
-					j.err = r.decode(d, j)
+				switch {
+				case r.ctx.Err() != nil:
+					j.err = r.ctx.Err()
+				case int64(j.i) > r.failed.Load():
+					// Nobody gets to it. Finding out that nothing can be read may take
+					// minutes: once is enough.
+					j.err = errNotRead
+				default:
+					if j.err = r.decode(d, j); j.err != nil {
+						r.failed.Store(int64(j.i))
+					}
 				}
 				close(j.done)
 			}
@@ -213,7 +225,10 @@ func (r *frameReader) Close() error {
 	return nil
 }
 
-var errLonger = errors.New("more bytes than the manifest says")
+var (
+	errLonger  = errors.New("more bytes than the manifest says")
+	errNotRead = errors.New("it was not read")
+)
 
 // readExactly fills dst with all of r.
 func readExactly(dst []byte, r io.Reader) error {

@@ -8,7 +8,9 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestFrameReaderReadsARange(t *testing.T) {
@@ -82,6 +84,40 @@ func TestFrameReaderChecksBeforeItGives(t *testing.T) {
 }
 
 // TestFrameReaderMemory: a few bytes that decode to a lot take no more memory than the manifest speaks of.
+// goneSource cannot be read, and counts how often that was tried.
+type goneSource struct {
+	Source
+	reads atomic.Int64
+}
+
+var errGone = errors.New("gone")
+
+func (g *goneSource) ReadAt([]byte, int64) (int, error) {
+	g.reads.Add(1)
+	return 0, errGone
+}
+
+// TestFrameReaderGivesUpOnce: after a frame that cannot be read, none is begun, also if whoever reads takes his time.
+func TestFrameReaderGivesUpOnce(t *testing.T) {
+	t.Parallel()
+	data, m := makeArchive(t, KindFile, CodecNone, sample(100_000, 11), 500)
+	src := &goneSource{Source: bytes.NewReader(data)}
+	r, err := NewFrameReader(context.Background(), src, m, 0, len(m.Frames))
+	noError(t, err)
+	var damage *DamageError
+	if _, err := r.Read(make([]byte, 10)); !errors.Is(err, errGone) || !errors.As(err, &damage) || damage.Frame != 0 {
+		t.Errorf("got %v, want frame 0 gone", err)
+	}
+	most := int64(runtime.GOMAXPROCS(0))
+	for wait := 0; wait < 100 && src.reads.Load() <= most; wait++ {
+		time.Sleep(time.Millisecond) // for those that must not come
+	}
+	r.Close()
+	if n := src.reads.Load(); n > most {
+		t.Errorf("tried to read %d times, with %d workers", n, most)
+	}
+}
+
 func TestFrameReaderMemory(t *testing.T) {
 	needTools(t, "zstd", "xz", "gzip")
 	zeros := make([]byte, 200<<20)
