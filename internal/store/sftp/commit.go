@@ -168,21 +168,19 @@ func (p *pending) compare() error {
 // OpenSSH, renaming refuses a name that is taken; as other servers may not, it looks first.
 func (p *pending) publish() error {
 	const op = "rename"
-	var ours fs.FileInfo
 	file := p.d.file(p.key)
-	_, err := do(p.ctx, p.d, op, p.key, func(c *conn, again bool) (struct{}, error) {
+	var err error
+	if p.ours, err = p.look(p.ctx, op, p.file.path); err != nil {
+		return err
+	}
+	_, err = do(p.ctx, p.d, op, p.key, func(c *conn, again bool) (struct{}, error) {
 		var none struct{}
-		var err error
-		if ours == nil {
-			if ours, err = c.main.Lstat(p.file.path); err != nil {
-				return none, err
-			}
-		}
 		there, err := c.main.Lstat(file)
 		switch {
-		case err == nil && again && alike(there, ours): // the answer to it was lost
+		case err == nil && again && alike(there, p.ours): // the answer to it was lost
 			err = c.removeAny(p.file.path) // perhaps it has both names
 		case err == nil:
+			p.named.Store(false)
 			err = fs.ErrExist
 		case errors.Is(err, fs.ErrNotExist):
 			p.named.Store(true)
@@ -222,9 +220,26 @@ func (p *pending) Close() error {
 	// In this order: a renaming that is still under way finds nothing, or was before it.
 	err := p.discard(ctx, p.file.path)
 	if p.named.Load() {
-		err = errors.Join(err, p.discard(ctx, p.d.file(p.key)))
+		err = errors.Join(err, p.unname(ctx))
 	}
 	return err
+}
+
+// unname removes what has the archive's final name, if it is what was written.
+func (p *pending) unname(ctx context.Context) error {
+	there, err := p.look(ctx, "remove", p.d.file(p.key))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !alike(there, p.ours) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.discard(ctx, p.d.file(p.key))
+}
+
+// look tells of a file, with op and the archive's key for errors.
+func (p *pending) look(ctx context.Context, op, file string) (fs.FileInfo, error) {
+	return do(ctx, p.d, op, p.key, func(c *conn, _ bool) (fs.FileInfo, error) { return c.main.Lstat(file) })
 }
 
 func (p *pending) discard(ctx context.Context, file string) error {

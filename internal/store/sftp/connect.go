@@ -65,10 +65,11 @@ func (c *conn) connect(ctx context.Context, opt Options, t target) (err error) {
 	}
 	// The session's beginning is an exchange like any other, and may hang.
 	c.main, err = await(ctx, func() (*wire.Client, error) { return session(c.ssh) })
-	if err != nil {
-		return fmt.Errorf("no SFTP: %w", err)
+	if err != nil && ctx.Err() == nil {
+		err = hinted(fmt.Errorf("no SFTP: %w", err),
+			"see whether sftp(1) gets in: it wants a Subsystem sftp in sshd_config(5) there, and a shell whose start-up files print nothing")
 	}
-	return nil
+	return err
 }
 
 // session begins an SFTP session of its own process on the server.

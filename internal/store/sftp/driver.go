@@ -324,7 +324,7 @@ func (d *Driver) needSide(c *conn) error {
 	info, err := c.main.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = c.main.Mkdir(dir); err == nil {
-			err = errors.Join(c.main.Chmod(dir, dirPerm), c.syncDir(d.a.dir))
+			err = errors.Join(ignoreAnswer(c.main.Chmod(dir, dirPerm)), c.syncDir(d.a.dir)) // some servers have no modes
 		} else if isFailure(err) { // somebody was quicker
 			_, err = c.main.Lstat(dir)
 		}

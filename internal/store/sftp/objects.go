@@ -22,6 +22,9 @@ import (
 // headSize is what is read of a small object before anything is known of its size.
 const headSize = 64 << 10
 
+// maxObject is more than any sidecar has: what says so of itself is not read into memory.
+const maxObject = 1 << 30
+
 // Get implements store.Driver. The Version is made of the content: SFTP tells times in
 // seconds, in which much may happen.
 func (d *Driver) Get(ctx context.Context, key string, limit int64) ([]byte, store.Version, error) {
@@ -66,6 +69,9 @@ func readHead(f *wire.File, limit int64) ([]byte, error) {
 		return data[:n], err
 	}
 	info, err := f.Stat()
+	if err == nil && info.Size() > maxObject {
+		err = &refused{fmt.Errorf("it has %d bytes: that is none of ours", info.Size())}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,29 +87,41 @@ func readHead(f *wire.File, limit int64) ([]byte, error) {
 // another Version it looks just before it renames.
 func (d *Driver) Put(ctx context.Context, key string, data []byte, only store.Version) (store.Version, error) {
 	ours := versionOf(data)
+	file, aside := d.file(key), d.temp(key)
 	return do(ctx, d, "write", key, func(c *conn, again bool) (store.Version, error) {
 		if err := d.needSide(c); err != nil {
 			return "", err
 		}
-		temp := d.side(path.Base(key) + "." + random() + store.TempSuffix)
+		if again && !c.has(extRename) {
+			_ = c.main.Rename(aside, file) // what an attempt that was cut off had put there; see replace
+		}
+		temp := d.temp(key)
 		_, err := d.writeFile(c, temp, data)
 		if err == nil {
-			err = d.put(c, temp, d.file(key), only)
+			err = d.put(c, temp, file, aside, only)
 		}
 		if err != nil {
 			err = errors.Join(err, ignoreAnswer(c.removeAny(temp)))
 		}
 		if again && errors.Is(err, store.ErrConflict) {
-			if there, rerr := c.read(d.file(key), -1); rerr == nil && versionOf(there) == ours {
+			if there, rerr := c.read(file, -1); rerr == nil && versionOf(there) == ours {
 				err = nil // the answer to it was lost
 			}
+		}
+		if again && err == nil && !c.has(extRename) {
+			err = ignoreAnswer(c.removeAny(aside))
 		}
 		return ours, err
 	})
 }
 
+// temp is a new name for something that Put needs for a while.
+func (d *Driver) temp(key string) string {
+	return d.side(path.Base(key) + "." + random() + store.TempSuffix)
+}
+
 // put gives a file its name, on a condition.
-func (d *Driver) put(c *conn, temp, file string, only store.Version) error {
+func (d *Driver) put(c *conn, temp, file, aside string, only store.Version) error {
 	switch {
 	case only == store.NotThere:
 		if _, err := c.main.Lstat(file); err == nil {
@@ -130,7 +148,7 @@ func (d *Driver) put(c *conn, temp, file string, only store.Version) error {
 			return err
 		}
 	}
-	if err := c.replace(temp, file); err != nil {
+	if err := c.replace(temp, file, aside); err != nil {
 		return err
 	}
 	return c.syncDir(path.Dir(file))
@@ -138,14 +156,26 @@ func (d *Driver) put(c *conn, temp, file string, only store.Version) error {
 
 // replace renames over what has the name. A server that can't do that at once gets the old
 // file out of the way first: for a moment there is none.
-func (c *conn) replace(temp, file string) error {
+func (c *conn) replace(temp, file, aside string) error {
 	if c.has(extRename) {
 		return c.main.PosixRename(temp, file)
 	}
 	err := c.main.Rename(temp, file)
-	if isFailure(err) {
-		if _, lerr := c.main.Lstat(file); lerr == nil {
-			err = errors.Join(c.main.Remove(file), c.main.Rename(temp, file))
+	if !isFailure(err) {
+		return err
+	}
+	if aerr := c.main.Rename(file, aside); aerr != nil {
+		if isAnswer(aerr) {
+			return err
+		}
+		return aerr
+	}
+	if err = c.main.Rename(temp, file); err == nil {
+		return ignoreAnswer(c.removeAny(aside))
+	}
+	if isAnswer(err) {
+		if back := ignoreAnswer(c.main.Rename(aside, file)); back != nil {
+			return back
 		}
 	}
 	return err

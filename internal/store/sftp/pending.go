@@ -45,6 +45,7 @@ type pending struct {
 	slots chan struct{} // one for each piece under way
 	wg    sync.WaitGroup
 
+	ours      fs.FileInfo // of .partial, when all was there
 	named     atomic.Bool // it may have its final name
 	committed bool
 	closed    bool
