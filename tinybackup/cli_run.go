@@ -2,8 +2,10 @@ package tinybackup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 )
 
 // runCommand are the options of run.
@@ -26,6 +28,7 @@ type runCommand struct {
 var jobRunOptions = []string{"job", "now", "retry", "check", "json", "progress", "dry-run", "noop", "yes", "verify", "reread", "quiet", "debug", "log-level"}
 
 func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err error) {
+	goOnUnread()
 	env, done := c.watch(env)
 	defer done()
 	var report Report
@@ -72,6 +75,9 @@ func (c *runCommand) execute(ctx context.Context, env Env, inv *invocation) (err
 	// That it failed was mailed, so that this has to be as well.
 	case !c.quietOutput && report.Change == ChangeRecovered:
 		fmt.Fprintf(env.Stdout, "%s: backups succeed again\n", report.Name)
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		err = nil // the archive is stored, whoever reads of it
 	}
 	if err == nil && report.WarningCount > 0 && !report.DryRun {
 		return errWarnings

@@ -92,6 +92,7 @@ func Serve(ctx context.Context, env Env, ready func()) (err error) {
 		running: make(map[string]*running),
 		ended:   make(chan ended),
 	}
+	goOnUnread()
 	// From before the first run on: main lets go of the signals at the first one, and
 	// a second one that found nobody would kill us and leave the runs alone.
 	signals := make(chan os.Signal, 2)

@@ -35,3 +35,8 @@ func catch(signals chan<- os.Signal) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 }
+
+// goOnUnread has a write to a pipe that nobody reads any more fail, and not end the
+// process: a backup is none the worse if its terminal, or the cron that started it, has
+// gone. Programs that it starts are ended by that as ever.
+func goOnUnread() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,6 +42,37 @@ func pidIn(t *testing.T, path string) int {
 		return pid > 0 && strings.HasSuffix(string(text), "\n")
 	})
 	return pid
+}
+
+// TestNobodyReads runs backups whose reader has gone away: that ends none, and the
+// after hook is told of a success. What only prints ends.
+func TestNobodyReads(t *testing.T) {
+	t.Parallel()
+	for _, options := range [][]string{{"--progress", "always"}, {"--json"}} {
+		p := newProgram(t)
+		source, dest, out := hookPlace(t)
+		args := append([]string{"run", "--before", "true", "--after", fmt.Sprintf("cd %s; echo $TINYBACKUP_RESULT $TINYBACKUP_EXIT >told; yes | head -n 1 >>told", out)}, options...)
+		unread := func(args ...string) error {
+			r, w, err := os.Pipe()
+			check(t, err)
+			check(t, r.Close())
+			cmd := p.command(args...)
+			cmd.Stdout, cmd.Stderr = w, w
+			err = cmd.Run()
+			check(t, w.Close())
+			return err
+		}
+		if err := unread(append(args, source, dest)...); err != nil || len(archives(t, dest)) != 1 {
+			t.Errorf("%v: got %v and archives %v", options, err, archives(t, dest))
+		}
+		if got := readFile(t, filepath.Join(out, "told")); got != "ok 0\ny\n" {
+			t.Errorf("%v: the after hook was told %q", options, got)
+		}
+		var ended *exec.ExitError
+		if err := unread("list", dest); !errors.As(err, &ended) || ended.Sys().(syscall.WaitStatus).Signal() != syscall.SIGPIPE {
+			t.Errorf("list: got %v", err)
+		}
+	}
 }
 
 // TestHookSignals ends a run while its before hook hangs, with a child of its own: both
