@@ -9,6 +9,34 @@ import (
 // openNoAtime spares the source the one write that reading causes.
 const openNoAtime = unix.O_NOATIME
 
+// kernelFS is what the file system of a directory is called, if the kernel makes up what
+// is in it; else "".
+func kernelFS(fd int) string {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(fd, &st) }); err != nil {
+		return ""
+	}
+	switch int64(uint32(st.Type)) { // statfs(2); linux/magic.h
+	case unix.PROC_SUPER_MAGIC:
+		return "proc"
+	case unix.SYSFS_MAGIC:
+		return "sysfs"
+	case unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
+		return "cgroup"
+	case unix.DEVPTS_SUPER_MAGIC:
+		return "devpts"
+	case unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC:
+		return "debugfs"
+	case unix.SECURITYFS_MAGIC, unix.SELINUX_MAGIC, unix.SMACK_MAGIC:
+		return "securityfs"
+	case unix.EFIVARFS_MAGIC, unix.PSTOREFS_MAGIC, unix.BPF_FS_MAGIC, unix.BINFMTFS_MAGIC, unix.NSFS_MAGIC:
+		return "a file system of its own"
+	case 0x62656570, 0x65735543, 0x67596969: // configfs, fusectl, rpc_pipefs
+		return "a file system of its own"
+	}
+	return ""
+}
+
 // sparseUnit is what the parts of a file with holes are multiples of, in bytes:
 // GNU tar fills each part up to a block of its own. Most file systems' parts are.
 const sparseUnit = 512

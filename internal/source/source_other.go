@@ -12,6 +12,8 @@ const openNoAtime = 0
 // dataExtents: holes are read as zeros here.
 func dataExtents(fd int, size int64) []Extent { return nil }
 
+func kernelFS(fd int) string { return "" }
+
 func dropBehind(fd int, x Extent) {}
 
 func cached(fd int, off int64) bool { return true }

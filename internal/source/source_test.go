@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -174,6 +175,36 @@ func TestExcludeCaches(t *testing.T) {
 	want := []string{"", "cache", "cache/CACHEDIR.TAG", "fake", "fake/CACHEDIR.TAG", "fake/a", "link", "link/CACHEDIR.TAG", "link/a"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// What the kernel makes up is left out of what it is mounted in, but for the directory;
+// who asks for it alone gets it.
+func TestKernelFileSystems(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("there is no /proc")
+	}
+	x, err := NewExcludes("/", []string{"/*", "!/proc"})
+	must(t, err)
+	l := walkAll(t, "/", Options{Excludes: x})
+	if got := l.paths(); !slices.Equal(got, []string{"", "proc"}) || !strings.Contains(l.texts(), "proc: left out: what is in it is the kernel's (proc)") {
+		t.Errorf("got %d entries, %.100q; said %.300q", len(got), got, l.texts())
+	}
+	if got := walkAll(t, "/proc/sys/kernel/random", Options{}).paths(); len(got) < 2 {
+		t.Errorf("asked for, got %q", got)
+	}
+
+	// The same in a view.
+	dir := t.TempDir()
+	tree(t, dir, "a", "proc/")
+	l = walkAll(t, dir, Options{View: dir, Instead: func(rel string, ino uint64) string {
+		if rel == "proc" {
+			return "/proc"
+		}
+		return ""
+	}})
+	if got := l.paths(); !slices.Equal(got, []string{"", "a", "proc"}) {
+		t.Errorf("in a view: got %d entries, %.100q", len(got), got)
 	}
 }
 

@@ -125,7 +125,7 @@ func (w *walk) elsewhere(rel, at string) bool {
 		return true
 	}
 	var names []string
-	if !w.opt.OneFileSystem {
+	if !w.opt.OneFileSystem && !w.ofKernel(d, rel) {
 		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "not in the snapshot: read as it is now"})
 		if names, err = w.dirs.names(d); err != nil {
 			w.warn(rel, err)
@@ -140,7 +140,7 @@ func (w *walk) descend(e *Entry) bool {
 	d := &dir{parent: e.parent, name: e.name, id: e.ID(), other: e.parent.other, fd: -1}
 	var names []string
 	var err error
-	if !w.opt.OneFileSystem || e.Dev == w.top.Dev {
+	if (!w.opt.OneFileSystem || e.Dev == w.top.Dev) && (e.Dev == e.parent.id.Dev || !w.ofKernel(d, e.Path)) {
 		names, err = w.dirs.names(d)
 	}
 	if err != nil {
@@ -153,6 +153,22 @@ func (w *walk) descend(e *Entry) bool {
 		return false
 	}
 	return w.list(d, e.Path, names)
+}
+
+// ofKernel says whether a directory is the top of a file system that is made of nothing,
+// such as /proc: what is in it is the kernel's, is another one each time, and cannot be
+// got back. The directory itself is, for it to be mounted on.
+func (w *walk) ofKernel(d *dir, rel string) bool {
+	fd, err := w.dirs.pin(d)
+	if err != nil {
+		return false // reading its names tells
+	}
+	defer w.dirs.unpin(d)
+	kind := kernelFS(fd)
+	if kind != "" {
+		w.opt.Warn(Warning{Class: Note, Path: rel, Text: "left out: what is in it is the kernel's (" + kind + ")"})
+	}
+	return kind != ""
 }
 
 // group joins the entry to the other names of its inode; true if it is not the
