@@ -27,7 +27,8 @@ func newCopyJob(t *testing.T) (h *heard, nas *storetest.Memory, near string) {
 // status is how the job is.
 func (h *heard) status() JobStatus {
 	h.t.Helper()
-	l := newLook(h.t.Context(), h.env, nil)
+	l := newLook(h.t.Context(), h.env, []numbered{{number: 1, job: h.job}})
+	defer l.close()
 	js := JobStatus{ID: h.job.ID, Problems: []Problem{}}
 	if last, ok, err := h.job.History().LastStored(); err == nil && ok {
 		js.LastGood = &last
@@ -278,4 +279,54 @@ func TestCopyKilled(t *testing.T) {
 	if r, err := h.start(1, "02:30"); err != nil || r.CopiesOnly || len(r.Copies[0].Archives) != 1 {
 		t.Errorf("the next night: %+v, %v", r, err)
 	}
+}
+
+// What somebody has removed of the copies is told of before the next run finds out; but a
+// disk or a server that is not there says nothing.
+func TestCopiesGone(t *testing.T) {
+	t.Parallel()
+	h, nas, near := newCopyJob(t)
+	var last Report
+	for day := range 2 {
+		var err error
+		if last, err = h.start(min(day, 1), "02:30"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, problems ...string) {
+		t.Helper()
+		js := h.status()
+		if len(js.Problems) != len(problems) {
+			t.Fatalf("%s: %+v", what, js.Problems)
+		}
+		for i, p := range js.Problems {
+			contains(t, what, p.Why, problems[i])
+		}
+	}
+	want("all is well")
+	if err := os.Remove(filepath.Join(near, last.Archive)); err != nil {
+		t.Fatal(err)
+	}
+	want("the newest", "its newest copy, "+last.Archive+", is gone from "+near)
+	nas.Fail = func(method, key string) error { return &store.Error{Op: method, Path: key, Err: errDown} }
+	want("a server that is down", "its newest copy, ")
+	nas.Fail = nil
+	for _, key := range nas.Keys() {
+		if err := nas.Remove(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want("all of them", "its copies are gone from sftp://nas/b, all of them", "its newest copy, ")
+	disk := near + ".disk"
+	if err := errors.Join(os.Rename(near, disk), os.Mkdir(near, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	want("a disk that is not mounted", "its copies are gone from sftp://nas/b")
+	if err := errors.Join(os.Remove(near), os.Rename(disk, near)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := RunJob(t.Context(), h.env, h.job, RunOnce{Now: true}); err != nil || r.WarningCount != 0 {
+		t.Fatalf("got %+v, %v", r, err)
+	}
+	want("sent again")
 }

@@ -71,14 +71,23 @@ func recovered(reports []CopyReport, before []CopyState) (dests []string) {
 }
 
 // copies tells which copies are behind, by what the last run that stored something
-// says: to ask their destinations would say nothing of a disk that is in a drawer.
+// says; and which are gone since. A destination that cannot be asked says nothing: its
+// disk may be in a drawer.
 func (l *look) copies(js *JobStatus, o Options) {
 	js.copyTo = o.CopyTo
 	if js.LastGood == nil {
 		return
 	}
-	for _, s := range js.LastGood.Copies {
-		if s.Error == "" || !slices.ContainsFunc(o.CopyTo, func(c Copy) bool { return c.Dest == s.Dest }) {
+	states := slices.DeleteFunc(slices.Clone(js.LastGood.Copies), func(s CopyState) bool {
+		return !slices.ContainsFunc(o.CopyTo, func(c Copy) bool { return c.Dest == s.Dest })
+	})
+	gone := make([]string, len(states))
+	several(len(states), remoteRequests, func(i int) { gone[i] = l.goneCopies(states[i], o.Name) })
+	for i, s := range states {
+		if gone[i] != "" {
+			js.problem(StateLate, rerun(js.ID), "%s", gone[i])
+		}
+		if s.Error == "" {
 			continue
 		}
 		mend := s.Hint
@@ -102,6 +111,25 @@ func (j JobStatus) copied(c Copy) string {
 		return c.String() + ", nothing yet"
 	}
 	return c.String() + ", newest " + s.Newest
+}
+
+// goneCopies says what is gone of the copies called name; nothing, if that is not known.
+func (l *look) goneCopies(s CopyState, name string) string {
+	ask := l.copied[s.Dest]
+	if ask == nil || !ofSeries(s.Newest, name) {
+		return ""
+	}
+	d := ask()
+	there := d.series[name]
+	switch {
+	case d.err != nil, there.count == 0 && !d.side && !isRemote(s.Dest): // the mount point of a disk, as it seems
+		return ""
+	case there.count == 0:
+		return fmt.Sprintf("its copies are gone from %s, all of them", shellQuote(s.Dest))
+	case newer(s.Newest, there.newest.name):
+		return fmt.Sprintf("its newest copy, %s, is gone from %s", s.Newest, shellQuote(s.Dest))
+	}
+	return ""
 }
 
 // lastCopy says since when a copy is behind.

@@ -23,6 +23,7 @@ type look struct {
 	trouble map[string]error                    // why a scheduler could not list, by name
 	check   map[string]error                    // why a scheduler starts nothing, by name
 	dests   map[string]*destination             // by path
+	copied  map[string]func() destination       // those of copies, by path: asked when that is wanted, and once
 	other   map[string]bool                     // programs that are another version than this one, by path
 }
 
@@ -51,6 +52,7 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 	l := &look{
 		env: env, now: env.Now(), service: serviceRuns(env.Dirs), check: make(map[string]error),
 		byJob: make(map[string]map[string][]sched.Entry), dests: make(map[string]*destination), other: make(map[string]bool),
+		copied: make(map[string]func() destination),
 	}
 	if binary, err := env.binary(); err == nil {
 		l.env.Binary = binary
@@ -67,6 +69,9 @@ func newLook(ctx context.Context, env Env, jobs []numbered) *look {
 		if dest := n.job.Options.Dest; l.dests[dest] == nil {
 			l.dests[dest] = &destination{}
 			asked = append(asked, n.job.Options)
+		}
+		for _, c := range n.job.Options.CopyTo {
+			l.copied[c.Dest] = sync.OnceValue(func() destination { return askCopy(ctx, env, n.job.Options.forCopy(c)) })
 		}
 	}
 	l.entries, l.trouble = entries(ctx, l.env, "service") // which has what the job files say
@@ -116,6 +121,16 @@ const remoteLimit = 15 * time.Second
 // errSilent says that a destination took longer than that.
 var errSilent = fmt.Errorf("it does not answer within %v", remoteLimit)
 
+// askCopy is lookInto for the destination of a copy, whose disk or server may be gone, and
+// closes it.
+func askCopy(ctx context.Context, env Env, o Options) destination {
+	ctx, cancel := context.WithTimeoutCause(ctx, remoteLimit, errSilent)
+	defer cancel()
+	d := askBounded(ctx, env, o)
+	d.close()
+	return d
+}
+
 // patience ends a context of what is asked of a destination on another machine when
 // that has taken too long.
 func patience(ctx context.Context, dest string) (context.Context, context.CancelFunc) {
@@ -129,6 +144,11 @@ func patience(ctx context.Context, dest string) (context.Context, context.Cancel
 func askRemote(ctx context.Context, env Env, o Options) destination {
 	ctx, cancel := patience(ctx, o.Dest)
 	defer cancel()
+	return askBounded(ctx, env, o)
+}
+
+// askBounded is lookInto until ctx ends.
+func askBounded(ctx context.Context, env Env, o Options) destination {
 	answer := make(chan destination)
 	go func() {
 		d := lookInto(ctx, env, o)
