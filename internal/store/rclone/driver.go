@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -38,7 +39,8 @@ type features struct {
 
 var _ store.Driver = (*Driver)(nil)
 
-const ()
+// staleAfter is the age at which what Put left behind is nobody's work any more, whoever's it was.
+const staleAfter = 24 * time.Hour
 
 // Open looks whether the path is there; in a bucket, that the bucket is. The caller closes the
 // Driver. Errors are *store.Error with a hint.
@@ -186,7 +188,7 @@ func (d *Driver) Put(ctx context.Context, key string, data []byte, only store.Ve
 		err = d.look(ctx, key, only)
 	}
 	if err == nil {
-		err = d.rename(ctx, temp, key)
+		err = d.rename(ctx, temp, key, int64(len(data)))
 	}
 	if err == nil {
 		return versionOf(data), nil
@@ -213,10 +215,21 @@ func (d *Driver) look(ctx context.Context, key string, only store.Version) error
 	return nil
 }
 
-// rename gives an object another key, whatever has it: rclone would leave out what has the
-// same size and time there. It copies and removes where a remote cannot rename.
-func (d *Driver) rename(ctx context.Context, from, to string) error {
-	_, err := d.output(ctx, nil, "moveto", "--ignore-times", d.arg(from), d.arg(to))
+// rename gives an object of some size another key, whatever has it: rclone would leave out what
+// has the same size and time there. It copies and removes where a remote cannot rename. Of what
+// is not there, a bucket makes an empty directory, so that there is nothing to do, and no error:
+// so it is looked at.
+func (d *Driver) rename(ctx context.Context, from, to string, size int64) error {
+	if _, err := d.output(ctx, nil, "moveto", "--ignore-times", d.arg(from), d.arg(to)); err != nil {
+		return err
+	}
+	e, err := d.stat(ctx, "rename", to)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: it is not there", errDamaged)
+	case err == nil && e.Size >= 0 && e.Size != size:
+		return fmt.Errorf("%w: it has %d bytes of the %d written", errDamaged, e.Size, size)
+	}
 	return err
 }
 
@@ -266,7 +279,16 @@ func (d *Driver) Unfinished(ctx context.Context) ([]string, error) {
 	for _, e := range all {
 		if name, ok := strings.CutSuffix(e.Name, store.PartialSuffix); ok {
 			keys = append(keys, name)
-		} else if name, ok := store.TempOf(e.Name); ok {
+			continue
+		}
+		name, ok := store.TempOf(e.Name)
+		switch {
+		case !ok:
+		case time.Since(e.ModTime) > staleAfter:
+			if err := d.Remove(ctx, sideKey(e.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrRetained) {
+				return nil, err
+			}
+		default:
 			keys = append(keys, sideKey(name))
 		}
 	}

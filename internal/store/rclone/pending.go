@@ -210,7 +210,7 @@ func (p *pending) publish() error {
 		return err
 	}
 	p.named = true
-	return p.d.rename(p.ctx, p.temp, p.key) // which compares, if it has to copy
+	return p.d.rename(p.ctx, p.temp, p.key, p.size) // which compares, if it has to copy
 }
 
 // Close implements store.Pending. rclone is killed before its input ends, or it would take

@@ -16,8 +16,12 @@ import (
 	"tinybackup/internal/store"
 )
 
-// flags are those of every call: rclone asks nobody, and tells errors only.
-var flags = []string{"--ask-password=false", "--log-level=ERROR", "--stats=0"}
+// flags are those of every call: rclone asks nobody, and tells errors only, whatever its
+// environment says for people.
+var flags = []string{
+	"--ask-password=false", "--log-level=ERROR", "--stats=0",
+	"--verbose=0", "--quiet=false", "--progress=false", "--use-json-log=false",
+}
 
 // process is one rclone at work.
 type process struct {
@@ -58,7 +62,7 @@ func (p *process) explain(err error) error {
 	case p.ctx.Err() != nil:
 		return context.Cause(p.ctx)
 	case errors.As(err, &status):
-		return &failed{status: status.ExitCode(), text: lastLine(p.errors.String()), how: status.Error()}
+		return &failed{status: status.ExitCode(), text: lastError(p.errors.String()), how: status.Error()}
 	}
 	return err
 }
@@ -112,16 +116,27 @@ func (f *failed) Is(target error) bool {
 
 var denied = regexp.MustCompile(`(?i)permission denied|access ?denied|forbidden|object ?lock|retention|operation not permitted|not authorized`)
 
-// lastLine is what of rclone's errors is for people: the last one, without its time.
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[i+1:]
+// lastError is what of rclone's errors is for people: the last one, without its time. Some have
+// several lines.
+func lastError(text string) string {
+	const enough = 500 // bytes
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	last := len(lines) - 1
+	for i := last; i >= 0; i-- {
+		if logTime.MatchString(lines[i]) {
+			last = i
+			break
+		}
 	}
-	return logPrefix.ReplaceAllString(text, "")
+	lines[last] = logTime.ReplaceAllString(lines[last], "")
+	said := strings.Join(strings.Fields(strings.Join(lines[last:], " ")), " ")
+	if len(said) > enough {
+		said = strings.ToValidUTF8(said[:enough], "") + "…"
+	}
+	return said
 }
 
-var logPrefix = regexp.MustCompile(`^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ((ERROR|CRITICAL|NOTICE) *: )?`)
+var logTime = regexp.MustCompile(`^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ((ERROR|CRITICAL|NOTICE) *: )?`)
 
 // fail makes an *store.Error of err, nil of nil, about the object of a key.
 func (d *Driver) fail(op, key string, err error) error {
@@ -138,6 +153,8 @@ func (d *Driver) fail(op, key string, err error) error {
 		e.Advice = "the destination is full: rclone about " + d.a.remote + ": shows its space"
 	case errors.As(err, &f) && strings.Contains(f.text, "didn't find section in config file"):
 		e.Advice = "rclone listremotes shows the remotes of this user, rclone config makes one; $RCLONE_CONFIG says whose file it is"
+	case errors.As(err, &f) && (strings.Contains(f.text, "unknown flag") || strings.Contains(f.text, "unknown command")):
+		e.Advice = "it is too old: rclone version says which it is, and 1.60 will do"
 	case errors.As(err, &f):
 		e.Advice = fmt.Sprintf("try it by itself: rclone lsd %s", quoted(d.a.arg()))
 	}
