@@ -44,10 +44,11 @@ func ListFiles(ctx context.Context, env Env, c Choice, visit func(FileEntry) err
 			Size: e.Size, ModTime: e.ModTime, Link: a.linkTarget(e),
 		})
 	})
-	if err != nil {
+	var told *HintError // of the stream, which names it
+	if err != nil && !errors.As(err, &told) {
 		return fmt.Errorf("archive %q: %w", a.Name, err)
 	}
-	return nil
+	return err
 }
 
 // below takes the top directory off a name, as restore wants paths.

@@ -206,11 +206,11 @@ func (p picked) doubtText() string { return "the manifest is not used: " + p.dou
 func (a opened) stream(ctx context.Context) (io.ReadCloser, error) {
 	switch {
 	case a.manifest != nil:
-		return archive.NewFrameReader(ctx, a.src, a.manifest, 0, len(a.manifest.Frames))
+		return a.named(ctx)(archive.NewFrameReader(ctx, a.src, a.manifest, 0, len(a.manifest.Frames)))
 	case a.sealed(): // of which each byte is authenticated, and that it is the last one
-		return archive.NewReader(ctx, a.codec, a.src)
+		return a.named(ctx)(archive.NewReader(ctx, a.codec, a.src))
 	}
-	return a.streamSummed(ctx)
+	return a.named(ctx)(a.streamSummed(ctx))
 }
 
 // total is how many bytes the stream has, -1 if that is not known.
@@ -225,7 +225,9 @@ func (a opened) extract(ctx context.Context, env Env, o RestoreOptions, r *Resto
 	again := func() (io.ReadCloser, error) { return a.stream(ctx) }
 	open, total := again, a.total()
 	if a.manifest != nil && len(o.Paths) > 0 {
-		open = func() (io.ReadCloser, error) { return archive.NewPathReader(ctx, a.src, a.manifest, o.Paths) }
+		open = func() (io.ReadCloser, error) {
+			return a.named(ctx)(archive.NewPathReader(ctx, a.src, a.manifest, o.Paths))
+		}
 		total = -1
 	}
 	stream, err := open()

@@ -52,6 +52,48 @@ func (a opened) streamSummed(ctx context.Context) (io.ReadCloser, error) {
 	}}, nil
 }
 
+// A namedStream is what an archive holds, whose errors say which one.
+type namedStream struct {
+	io.ReadCloser
+	ctx context.Context
+	a   opened
+}
+
+// Read implements io.Reader.
+func (s *namedStream) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = s.a.broken(s.ctx, err)
+	}
+	return n, err
+}
+
+// named makes a namedStream of a stream.
+func (a opened) named(ctx context.Context) func(io.ReadCloser, error) (io.ReadCloser, error) {
+	return func(stream io.ReadCloser, err error) (io.ReadCloser, error) {
+		if err != nil {
+			return nil, a.broken(ctx, err)
+		}
+		return &namedStream{stream, ctx, a}, nil
+	}
+}
+
+// broken says which archive it is that could not be read, and what to do.
+func (a opened) broken(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	hint := hintOf(err)
+	err = fmt.Errorf("archive %q: %w", a.Name, err)
+	switch {
+	case hint == "" && a.foreign:
+		return err
+	case hint == "":
+		hint = "tinybackup list " + shellQuote(a.store.String()) + " shows other archives; --at TIME takes an older one"
+	}
+	return &HintError{Err: err, Hint: hint}
+}
+
 // compareSum compares an archive with its line in SHA256SUMS, if there is one.
 func (a opened) compareSum(ctx context.Context, sum string) error {
 	sums, err := a.store.Sums(ctx)

@@ -154,3 +154,35 @@ func TestRestoreTreeWithoutManifest(t *testing.T) {
 	err = ListFiles(t.Context(), b.env, Choice{From: b.dst}, func(FileEntry) error { return nil })
 	wantHint(t, err, "SHA256SUMS says")
 }
+
+// Who restores from a destination is told which archive is damaged, and what to do: once.
+func TestRestoreNamesArchive(t *testing.T) {
+	t.Parallel()
+	for _, manifest := range []bool{true, false} {
+		b := newBench(t)
+		b.write("todo.txt", "buy milk")
+		name := b.good(func(o *Options) { o.Compress.Codec = "gzip" }).Archive
+		data, err := os.ReadFile(filepath.Join(b.dst, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if manifest {
+			data[len(data)/2] ^= 0xff
+		} else {
+			err = os.Remove(filepath.Join(b.dst, store.SideDir, archive.SideName(name)))
+			data = data[:len(data)/2]
+		}
+		if err := errors.Join(err, os.WriteFile(filepath.Join(b.dst, name), data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		_, restored := b.back()
+		_, path := Restore(t.Context(), b.env, RestoreOptions{From: b.dst, Target: t.TempDir(), Paths: []string{"todo.txt"}})
+		listed := ListFiles(t.Context(), b.env, Choice{From: b.dst}, func(FileEntry) error { return nil })
+		for what, err := range map[string]error{"restore": restored, "restore of a path": path, "list --files": listed} {
+			wantHint(t, err, name)
+			if strings.Count(err.Error(), name) != 1 || strings.Contains(err.Error(), "\n") || !strings.Contains(hintOf(err), "--at") {
+				t.Errorf("manifest %v, %s: %q, hint %q", manifest, what, err, hintOf(err))
+			}
+		}
+	}
+}

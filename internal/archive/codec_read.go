@@ -155,8 +155,11 @@ func (g *gzipReader) Read(p []byte) (int, error) {
 	}
 }
 
-// Close implements io.Closer.
-func (g *gzipReader) Close() error { return g.z.Close() }
+// Close implements io.Closer. What was wrong, Read has said.
+func (g *gzipReader) Close() error {
+	_ = g.z.Close()
+	return nil
+}
 
 // xzReader decodes xz streams. The library takes data that end between two blocks of a stream, or right after its
 // header, for the end of the archive; so the end is checked here.
