@@ -16,6 +16,7 @@ import (
 
 	"tinybackup/internal/notify"
 	"tinybackup/internal/notify/notifytest"
+	"tinybackup/internal/source"
 )
 
 // A heard is a job at 2:30 whose messages and pings go to servers of the test.
@@ -244,6 +245,29 @@ func TestMessagesOfWarnings(t *testing.T) {
 		h.expect(fmt.Sprint(h.now.Day(), " ", night.warnings, night.err), night.want, want)
 		if night.want == titleWarnings || night.want == titleRecovered {
 			contains(t, "the message", h.last(), "- "+strings.Split(night.warnings, ",")[0])
+		}
+	}
+}
+
+func TestSameWarnings(t *testing.T) {
+	t.Parallel()
+	grew := func(from, to int) string {
+		return fmt.Sprintf("a.log: %s%d bytes are stored, it has %d", source.Grew, from, to)
+	}
+	for _, c := range []struct {
+		now, before []string
+		want        bool
+	}{
+		{nil, nil, true},
+		{[]string{"a", "b"}, []string{"b", "a"}, true},
+		{[]string{"a", "b"}, []string{"a"}, false},
+		{[]string{"a1: is gone"}, []string{"a2: is gone"}, false},
+		{[]string{grew(1, 2)}, []string{grew(3, 4)}, true},
+		{[]string{grew(1, 2)}, []string{"b" + grew(1, 2)}, false},
+		{[]string{"a", "b", "c", "d", "e", "f"}, []string{"a", "b", "c", "d", "e"}, true}, // the history has no more
+	} {
+		if got := sameWarnings(Report{Warnings: c.now}, c.before); got != c.want {
+			t.Errorf("%q and %q: got %v", c.now, c.before, got)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tinybackup/internal/notify"
+	"tinybackup/internal/source"
 )
 
 // A piece of news is one thing that those who want to hear are told.
@@ -189,9 +190,24 @@ func isNotNow(err error) bool {
 	return errors.As(err, &busy) && busy.NotNow
 }
 
-// sameWarnings says whether the first warnings of a run are those of another one.
+// sameWarnings says whether the first warnings of a run are those of another one, in
+// any order: files are read side by side.
 func sameWarnings(report Report, before []string) bool {
-	return slices.Equal(report.Warnings[:min(len(report.Warnings), firstWarnings)], before)
+	return slices.Equal(alike(report.Warnings[:min(len(report.Warnings), firstWarnings)]), alike(before))
+}
+
+// alike are warnings, sorted, without the sizes of files that grew: those of a log are
+// others every night.
+func alike(warnings []string) []string {
+	var all []string
+	for _, w := range warnings {
+		if what, _, grew := strings.Cut(w, source.Grew); grew {
+			w = what + source.Grew
+		}
+		all = append(all, w)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // outcomeText is how a run has ended, in a line: the last one of a ping's body.

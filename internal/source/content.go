@@ -152,11 +152,15 @@ func (s Segment) finish(warn func(Warning)) {
 	switch {
 	case err != nil:
 	case now.Size != c.Size:
-		s.changed(warn, fmt.Sprintf("changed while it was read: %d bytes are stored, it has %d", c.Size, now.Size))
+		s.changed(warn, fmt.Sprintf(Grew+"%d bytes are stored, it has %d", c.Size, now.Size))
 	case now.MTime != c.MTime:
 		s.changed(warn, "changed while it was read")
 	}
 }
+
+// Grew begins the text of a warning about a file that has another size now; the sizes
+// follow.
+const Grew = "changed while it was read: "
 
 func (s Segment) changed(warn func(Warning), text string) {
 	s.Entry.content.changed = true
