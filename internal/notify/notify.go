@@ -68,9 +68,9 @@ const (
 	// mailTimeout is the same of mail: a server may greet late to keep spam away, and look
 	// for it in a letter before it takes that.
 	mailTimeout = 30 * time.Second
-	tries      = 3                // of what may pass by itself
-	firstPause = time.Second      // before the second try; then twice as long each time
-	longPause  = 15 * time.Second // what a server may ask for; more is left to the caller
+	tries       = 3                // of what may pass by itself
+	firstPause  = time.Second      // before the second try; then twice as long each time
+	longPause   = 15 * time.Second // what a server may ask for; more is left to the caller
 )
 
 // A Client sends. The zero value is ready, and may be used by many goroutines.

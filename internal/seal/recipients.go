@@ -29,13 +29,13 @@ type Recipients struct {
 // IsFile says whether one of the values that ReadRecipients takes is the path of a file,
 // and no recipient.
 func IsFile(value string) bool {
-	// Keys of ssh that age does not take are no paths either.
-	for _, key := range []string{"age1", "ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
-		if strings.HasPrefix(value, key) {
-			return false
-		}
-	}
-	return !isSecret(value)
+	return !strings.HasPrefix(value, "age1") && !strings.HasPrefix(value, "ssh-") && !isOtherKey(value) && !isSecret(value)
+}
+
+// isOtherKey says whether a line is a public key of ssh that age does not take: no path
+// either.
+func isOtherKey(line string) bool {
+	return strings.HasPrefix(line, "ecdsa-sha2-") || strings.HasPrefix(line, "sk-ssh-") || strings.HasPrefix(line, "sk-ecdsa-")
 }
 
 // CheckRecipient says what is wrong with a value that ReadRecipients takes, without
@@ -135,6 +135,8 @@ func parseRecipient(line string) (one age.Recipient, err error) {
 		one, err = age.ParseX25519Recipient(line)
 	case strings.HasPrefix(line, "ssh-"):
 		one, err = agessh.ParseRecipient(line)
+	case isOtherKey(line):
+		err = errors.New("a key of this type signs, and encrypts nothing")
 	default: // in a file, which may be one of secrets: nothing of it is told
 		return nil, &Error{Msg: "it is no recipient", Advice: recipientAdvice}
 	}
