@@ -274,9 +274,8 @@ func (p *InstalledJob) cannot(engine string, err error) error {
 			hint = "use --print " + other + ", or tinybackup install without --print"
 		}
 	}
-	var timeErr *sched.Error
-	if !errors.As(err, &timeErr) {
-		hint = cmp.Or(hintOf(err), hint)
+	if !errors.As(err, new(*sched.Error)) { // no word of the time
+		return &UsageError{Msg: withName(engine, err), Hint: cmp.Or(hintOf(err), hint)}
 	}
 	text := strings.ReplaceAll(withName(engine, err), "cron cannot", engine+" cannot")
 	return &UsageError{Msg: fmt.Sprintf("time %q: %s", p.Time, text), Hint: hint}
