@@ -2,9 +2,11 @@ package tinybackup
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -77,6 +79,9 @@ func (f Fleet) print(env Env, host string) error {
 			if i > 0 && f.Jobs[i-1].Host == j.Host {
 				row[0] = ""
 			}
+			if f.ambiguous(j) {
+				row[1] += " in " + oneLine(cmp.Or(strings.TrimPrefix(strings.TrimPrefix(j.Dest, f.Dest), "/"), "."))
+			}
 			rows = append(rows, row)
 		}
 		if err := printTable(&b, fleetColumns, rows); err != nil {
@@ -84,7 +89,11 @@ func (f Fleet) print(env Env, host string) error {
 		}
 		for _, j := range f.Jobs {
 			if text := j.problems(); text != "" {
-				b.WriteString("\n" + j.headline() + "\n" + f.where(j) + text)
+				b.WriteString("\n" + j.headline() + "\n")
+				if f.ambiguous(j) {
+					b.WriteString("  in " + oneLine(j.Dest) + "\n")
+				}
+				b.WriteString(text)
 			}
 		}
 		b.WriteString(f.clocks())
@@ -99,14 +108,16 @@ func (f Fleet) print(env Env, host string) error {
 	return err
 }
 
-// where says which one is meant of several jobs of the same name and host.
-func (f Fleet) where(j FleetJob) string {
-	for _, other := range f.Jobs {
-		if other.Host == j.Host && other.Name == j.Name && other.Dest != j.Dest {
-			return "  in " + oneLine(j.Dest) + "\n"
-		}
+// ambiguous says whether another job has the name and host of j, which stands next to it.
+func (f Fleet) ambiguous(j FleetJob) bool {
+	same := 0
+	i, _ := slices.BinarySearchFunc(f.Jobs, j, func(a, b FleetJob) int {
+		return cmp.Or(strings.Compare(a.Host, b.Host), strings.Compare(a.Name, b.Name))
+	})
+	for ; i < len(f.Jobs) && f.Jobs[i].Host == j.Host && f.Jobs[i].Name == j.Name && same < 2; i++ {
+		same++
 	}
-	return ""
+	return same > 1
 }
 
 // clocks says of each host whose clock is wrong that it is: by its first job.

@@ -170,6 +170,31 @@ func TestFleetRequests(t *testing.T) {
 	}
 }
 
+// Jobs of one name and host are told from each other by where their archives are.
+func TestFleetNamesakes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var out strings.Builder
+	b.env.Stdout = &out
+	f := Fleet{Dest: "/srv", Jobs: []FleetJob{
+		{Host: "nas", Name: "home", Dest: "/srv", State: StateOK, OK: true},
+		{Host: "nas", Name: "home", Dest: "/srv/copy", State: StateLate},
+		{Host: "nas", Name: "photos", Dest: "/srv/copy", State: StateLate},
+		{Host: "pi", Name: "home", Dest: "/srv/pi", State: StateOK, OK: true},
+	}}
+	if err := f.print(b.env, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nnas   home in .     ?", "\n      home in copy  ?", "\n      photos        ?", "\npi    home          ?", "home on nas is late\n  in /srv/copy\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+	if n := strings.Count(out.String(), "  in /srv/copy"); n != 1 {
+		t.Errorf("where it is stands there %d times", n)
+	}
+}
+
 // A destination that takes a connection and says nothing is not waited for.
 func TestFleetSilent(t *testing.T) {
 	t.Parallel()
