@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"tinybackup/internal/store"
@@ -169,15 +170,20 @@ func changed(jobs ...InstalledJob) []place {
 }
 
 // inform says in places what is to be expected there from now on. One that cannot be
-// reached is not told: then its job is silent there.
+// reached is not told, and whoever waits for that is: its job will be silent there. A
+// directory that is not there shows nothing to anybody.
 func inform(ctx context.Context, env Env, places []place) {
 	several(len(places), fleetAtOnce, func(i int) {
 		p := places[i]
 		err := soon(ctx, p.options.Dest, goneLimit, func(ctx context.Context) error {
 			return atDest(ctx, env, p.options, func(st store.Store) error { return p.tell(ctx, st, env.Now()) })
 		})
-		if err != nil {
-			env.Log.Info("its record there is not brought up to date", "job", p.job, "dest", p.options.Dest, "why", err.Error())
+		if err != nil && (isRemote(p.options.Dest) || !errors.Is(err, fs.ErrNotExist)) {
+			news := "is gone from there"
+			if p.promise != nil {
+				news = "has another schedule"
+			}
+			env.Log.Warn(fmt.Sprintf("what statusof shows of %q does not know that job %s %s: %s", p.options.Dest, p.job, news, inOneLine(err)))
 		}
 	})
 }

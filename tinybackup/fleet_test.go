@@ -170,6 +170,22 @@ func TestFleetRequests(t *testing.T) {
 	}
 }
 
+// Who uninstalls a job hears it if its record could not be told.
+func TestInform(t *testing.T) {
+	t.Parallel()
+	b, m := newRemoteBench(t)
+	gone := place{job: "0000000a", options: Options{Name: "notes", Dest: b.dst}}
+	inform(t.Context(), b.env, []place{gone, {job: gone.job, options: Options{Name: "notes", Dest: b.src + "/nowhere"}}})
+	if text := b.log.String(); strings.Contains(text, "WARN") {
+		t.Errorf("all is well, and there is no such directory:\n%s", text)
+	}
+	m.Fail = func(method, key string) error { return &store.Error{Op: method, Err: errors.New("no route")} }
+	inform(t.Context(), b.env, []place{gone})
+	if text := b.log.String(); !strings.Contains(text, "WARN") || !strings.Contains(text, "does not know that job 0000000a is gone from there: ") || !strings.Contains(text, "no route") {
+		t.Errorf("it cannot be reached:\n%s", text)
+	}
+}
+
 // Jobs of one name and host are told from each other by where their archives are.
 func TestFleetNamesakes(t *testing.T) {
 	t.Parallel()
