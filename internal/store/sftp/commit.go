@@ -130,17 +130,23 @@ func (p *pending) settle() error {
 			return none, c.explainWrite(err, p.d.a.dir)
 		}
 		named, err := c.main.Lstat(p.file.path)
-		switch {
-		case err != nil:
+		if err != nil {
 			return none, err
-		case !alike(held, named):
-			return none, fmt.Errorf("%w: somebody replaced it", errDamaged)
-		case held.Size() != p.off:
-			return none, fmt.Errorf("%w: it has %d bytes of the %d written", errDamaged, held.Size(), p.off)
 		}
-		return none, nil
+		return none, wantSize(p.off, held, named)
 	})
 	return err
+}
+
+// wantSize is an error unless a file has so many bytes, both as it was open and by its name.
+// Their times are not compared: some servers set them when a file is closed.
+func wantSize(want int64, held, named fs.FileInfo) error {
+	for _, info := range []fs.FileInfo{held, named} {
+		if info.Size() != want || !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: it has %d bytes of the %d written", errDamaged, info.Size(), want)
+		}
+	}
+	return nil
 }
 
 // compare reads back what was sent, and compares it with what was to be sent. That goes as

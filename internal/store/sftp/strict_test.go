@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tinybackup/internal/store"
 	"tinybackup/internal/store/sftp/sftptest"
@@ -123,4 +124,28 @@ func TestNoSFTP(t *testing.T) {
 			t.Errorf("%s: got %v", program, err)
 		}
 	}
+}
+
+// TestWantSize has the times of a file that its server sets when it is closed.
+func TestWantSize(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	look := func(name string, size int, second int64) fs.FileInfo {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(name, make([]byte, size), 0o600), os.Chtimes(name, time.Unix(second, 0), time.Unix(second, 0))); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	held := look("held", 3, 1)
+	if err := wantSize(3, held, look("named", 3, 2)); err != nil {
+		t.Errorf("another time: got %v", err)
+	}
+	wantIs(t, "another size", wantSize(3, held, look("short", 2, 1)), errDamaged)
+	wantIs(t, "too short", wantSize(4, held, held), errDamaged)
 }
