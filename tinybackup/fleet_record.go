@@ -121,7 +121,9 @@ func readRecord(ctx context.Context, st store.Store, series string) (Record, err
 func leaveRecord(ctx context.Context, st store.Store, now Record) error {
 	old, err := readRecord(ctx, st, now.Name)
 	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing && errors.As(err, new(*store.Error)) {
+	// That of a run of root is another user's, who may replace it all the same.
+	foreign := errors.Is(err, fs.ErrPermission) && isLocal(st) && now.Last.Stored()
+	if err != nil && !missing && !foreign && errors.As(err, new(*store.Error)) {
 		return err // it cannot be read, or nothing can
 	}
 	if !now.Last.Stored() {

@@ -226,6 +226,10 @@ func TestPlantedByOthers(t *testing.T) {
 		if err != nil || (info.Mode().Perm() == 0o600) != shared {
 			t.Errorf("SHA256SUMS, shared %v: %v, %v", shared, info.Mode(), err)
 		}
+		// Root's run leaves the file to the user whose it was.
+		if got := uidOf(info); (got == 0) != shared {
+			t.Errorf("SHA256SUMS, shared %v, belongs to %d", shared, got)
+		}
 		if err := os.Chown(l.side(""), other, other); err != nil {
 			t.Fatal(err)
 		}

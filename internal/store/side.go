@@ -56,7 +56,7 @@ func (l *Local) WriteSide(ctx context.Context, name string, data []byte) error {
 	if err := l.ensureSide(); err != nil {
 		return err
 	}
-	return l.replace(l.side(name+sideTempSuffix), l.side(name), data, filePerm)
+	return l.replace(l.side(name+sideTempSuffix), l.side(name), data, nil)
 }
 
 // RemoveSide implements Store.
@@ -113,12 +113,12 @@ func (l *Local) readSideDir(ctx context.Context, op string) ([]fs.DirEntry, erro
 // system), fsynced, renamed. A reader sees the old content or the new, and after a
 // power cut it is one of them. If it fails, temp is gone and final is as it was; but if
 // only the last step failed, final may be either after a power cut.
-func (l *Local) replace(temp, final string, data []byte, perm fs.FileMode) error {
+func (l *Local) replace(temp, final string, data []byte, like fs.FileInfo) error {
 	f, err := l.createNew(temp)
 	if err != nil {
 		return err
 	}
-	err = l.fill(f, data, perm)
+	err = l.fill(f, data, like)
 	if err == nil {
 		err = fail("rename", final, l.calls.rename(temp, final))
 	}
@@ -135,11 +135,16 @@ func (l *Local) replace(temp, final string, data []byte, perm fs.FileMode) error
 }
 
 // fill writes data to f, makes it durable and closes f.
-func (l *Local) fill(f *os.File, data []byte, perm fs.FileMode) error {
+func (l *Local) fill(f *os.File, data []byte, like fs.FileInfo) error {
 	_, err := l.calls.write(f, data)
 	err = fail("write", f.Name(), err)
-	if err == nil && perm != filePerm {
-		_ = f.Chmod(perm) // a courtesy, which FAT may refuse
+	if err == nil && like != nil { // courtesies, which FAT may refuse
+		if uid := uidOf(like); uid != uint32(os.Geteuid()) {
+			_ = f.Chown(int(uid), -1)
+		}
+		if perm := like.Mode().Perm(); perm != filePerm {
+			_ = f.Chmod(perm)
+		}
 	}
 	if err == nil {
 		err = fail("sync", f.Name(), l.calls.syncFile(f))

@@ -33,8 +33,9 @@ func (l *Local) Sums(ctx context.Context) (map[string]string, error) {
 	return parseSums(data), nil
 }
 
-// SetSums implements Store. An existing file keeps its permissions: somebody may have
-// opened it to others. A new one is as private as the archives, for the digest of a
+// SetSums implements Store. An existing file keeps its permissions and its owner: somebody
+// may have opened it to others, and a run of root in the destination of a user must not
+// take it away from the user's own. A new one is as private as the archives, for the digest of a
 // small file tells what is in it.
 func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []string) error {
 	const op = "write"
@@ -60,20 +61,19 @@ func (l *Local) SetSums(ctx context.Context, set map[string]string, drop []strin
 	}
 	defer release(lock) // the kernel does it otherwise; nothing is lost if this fails
 
-	perm := fs.FileMode(filePerm)
 	old, info, err := readRegular(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if info != nil && !l.planted(info) {
-		perm = info.Mode().Perm()
+	if info != nil && l.planted(info) {
+		info = nil
 	}
 	edited := editSums(old, set, drop)
 	switch {
 	case bytes.Equal(edited, old):
 		return nil
 	case len(edited) > 0:
-		return l.replace(l.side(sumsTemp), path, edited, perm)
+		return l.replace(l.side(sumsTemp), path, edited, info)
 	}
 	if err := l.calls.remove(path); err != nil {
 		return fail("remove", path, err)
