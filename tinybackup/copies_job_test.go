@@ -3,6 +3,7 @@ package tinybackup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tinybackup/internal/rotate"
 	"tinybackup/internal/store"
 	"tinybackup/internal/store/storetest"
 )
@@ -329,4 +331,49 @@ func TestCopiesGone(t *testing.T) {
 		t.Fatalf("got %+v, %v", r, err)
 	}
 	want("sent again")
+}
+
+// A copy that takes long does not keep the next run from its time: what is left then is
+// left to that.
+func TestCopySlow(t *testing.T) {
+	t.Parallel()
+	h, nas, _ := newCopyJob(t)
+	nas.Fail = func(method, key string) error { return &store.Error{Op: method, Path: key, Err: errDown} }
+	for range 3 {
+		if _, err := h.start(1, "02:30"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nas.Fail = func(method, key string) error {
+		if _, ours := rotate.ParseName(key); ours && method == "commit" {
+			h.now = h.now.Add(25 * time.Hour)
+		}
+		return nil
+	}
+	r, err := h.start(1, "02:30")
+	if c := r.Copies[0]; err != nil || r.WarningCount != 1 || len(c.Archives) != 1 || c.Behind != 3 || !strings.Contains(c.Error, "the next run is due") {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	nas.Fail = nil
+	if r, err = RunJob(t.Context(), h.env, h.job, RunOnce{}); err != nil || r.WarningCount != 0 || len(r.Copies[0].Archives) != 4 {
+		t.Errorf("the next run: %+v, %v", r, err)
+	}
+}
+
+// The lock that a killed run of the same job left at a service is waited for.
+func TestCopyLockOfKilled(t *testing.T) {
+	t.Parallel()
+	h, nas, _ := newCopyJob(t)
+	lock := func(job string, left time.Duration) {
+		nas.Set(".tinybackup/notes.series.lock", fmt.Sprintf(`{"pid": 1, "host": %q, "job": %q, "token": "x", "until": %q}`,
+			h.env.hostName(), job, time.Now().Add(left).Format(time.RFC3339Nano)))
+	}
+	lock("0000000b", time.Minute)
+	if r, err := h.start(0, "02:30"); err != nil || r.WarningCount != 1 || !strings.Contains(r.Copies[0].Error, "another run holds the lock") {
+		t.Errorf("another job's: %+v, %v", r, err)
+	}
+	lock(h.job.ID, time.Second)
+	if r, err := h.start(1, "02:30"); err != nil || r.WarningCount != 0 || len(r.Copies[0].Archives) != 2 {
+		t.Errorf("got %+v, %v", r, err)
+	}
 }

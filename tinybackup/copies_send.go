@@ -76,12 +76,12 @@ func (k *copying) attempt(ctx context.Context, st store.Store) error {
 	for {
 		err := s.sendAll(ctx, due)
 		full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-		if err != nil && !full {
+		if err != nil && !full && !errors.Is(err, errNextRun) {
 			return err
 		}
 		// What goes now would go later, too: newer copies make no older one stay.
 		removed := s.rotate(ctx)
-		if err == nil || removed == 0 {
+		if !full || removed == 0 {
 			return err
 		}
 		due = slices.DeleteFunc(due, func(a stored) bool { return holds(s.there, a.Name) })
@@ -153,6 +153,10 @@ func (k *copying) lock(ctx context.Context, st store.Store) (func() error, error
 	me := store.Holder{PID: os.Getpid(), Host: k.host, Job: k.job, Since: k.Now()}
 	unlock, err := st.Lock(ctx, k.Name, me, time.Duration(k.LockWait))
 	var locked *store.LockedError
+	if errors.As(err, &locked) && k.job != "" && locked.Job == k.job && locked.Host == k.host {
+		// It is that of a run that was killed, as this one has the lock of the job.
+		unlock, err = st.Lock(ctx, k.Name, me, max(locked.Lease, time.Duration(k.LockWait)))
+	}
 	if errors.As(err, &locked) {
 		return nil, &BusyError{Msg: locked.Error(), Hint: "wait for it to end, or give --lock-wait TIME"}
 	}
@@ -188,10 +192,15 @@ type sending struct {
 
 // sendAll sends archives in their order. One that is damaged, or gone, at hand is
 // left out, as it will not become better; so is one that a disk of this machine cannot
-// read. That is the error, in the end.
+// read. That is the error, in the end. When the next run of the job is due, which cannot
+// begin before this one has ended, what is left is left to that; but one is sent, or
+// there would be no end of it.
 func (s *sending) sendAll(ctx context.Context, due []stored) error {
 	var bad error
-	for _, a := range due {
+	for i, a := range due {
+		if i > 0 && !s.nextSlot.IsZero() && !s.Now().Before(s.nextSlot) {
+			return errors.Join(bad, errNextRun)
+		}
 		copied, err := s.send(ctx, a)
 		switch {
 		case err == nil:
@@ -213,6 +222,9 @@ func (s *sending) sendAll(ctx context.Context, due []stored) error {
 	}
 	return bad
 }
+
+// errNextRun is why copies are left to the next run.
+var errNextRun error = &HintError{Err: errors.New("the next run is due, and goes on with it"), Hint: "a copy that takes this long wants a faster way, or to be made less often"}
 
 // errGone says that an archive at hand is not at hand any more.
 var errGone = errors.New("it is gone from the destination of the backup")

@@ -68,6 +68,7 @@ type Env struct {
 	copied map[string]string // of a job: the newest archive that each copy was left with
 	asked  bool              // of a job: a person wants it to run, and knows what is there
 
+	nextSlot   time.Time    // of a job: when its next run is due, for which copies are left to that; zero: never
 	noteStored func(Report) // of a job: what is told of an archive that is stored before it is copied; nil: nobody asks
 	unfinished string       // of a job: an archive that is stored, and of which only the copies are to be made
 

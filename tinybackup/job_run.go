@@ -345,6 +345,7 @@ func (r *jobRun) backup(ctx context.Context, turn sched.Verdict) (Report, error)
 		env.stateDir = r.job.StateDir
 		env.copied, env.asked = newestCopies(r.last.Copies), r.over.Now
 		env.promise = &promise{job: r.job, spec: r.spec, slot: turn.Slot}
+		env.nextSlot, _ = r.spec.Next(r.start)
 		switch {
 		case !turn.Slot.IsZero():
 			env.noteStored = r.noteStored(ctx, r.book)
