@@ -38,8 +38,7 @@ type lease struct {
 	ours   leaseObject
 	mu     sync.Mutex    // over the rest, once it is held
 	ahead  time.Duration // of the service's clock before ours
-	ver    Version
-	said   time.Time // when it was last renewed
+	said   time.Time     // when it was last renewed
 	lost   error
 	stop   context.CancelFunc
 	closed chan struct{}
@@ -150,9 +149,9 @@ func (l *lease) put(ctx context.Context, over Version) error {
 	if err != nil {
 		return err
 	}
-	ver, err := l.r.driver.Put(ctx, l.key, append(data, '\n'), over)
+	_, err = l.r.driver.Put(ctx, l.key, append(data, '\n'), over)
 	if err == nil {
-		l.ver, l.said = ver, said
+		l.said = said
 	}
 	return err
 }
@@ -203,23 +202,25 @@ func (l *lease) renew(ctx context.Context) error {
 	if since := time.Now().Round(0).Sub(l.said.Round(0)); l.lost != nil || since >= 0 && since < leaseFresh {
 		return l.lost
 	}
-	err := l.ask(ctx)
-	if err == nil {
-		err = l.put(ctx, l.ver)
-	}
-	if !errors.Is(err, ErrConflict) {
+	if err := l.ask(ctx); err != nil {
 		return err
 	}
-	// An answer that was lost on its way leaves our own object with another version.
-	theirs, ver, rerr := l.read(ctx)
-	if rerr != nil {
-		return rerr
+	const attempts = 2 // an answer that was lost leaves our own object with another version
+	for attempt := 1; ; attempt++ {
+		// It is looked at before it is written: there are services that take conditions
+		// without a word, and do not heed them.
+		theirs, ver, err := l.read(ctx)
+		if err != nil {
+			return err
+		}
+		if ver == NotThere || theirs.Token != l.ours.Token {
+			l.lost = fail("lock", l.r.String()+"/"+l.key, errLeaseLost)
+			return l.lost
+		}
+		if err = l.put(ctx, ver); !errors.Is(err, ErrConflict) || attempt == attempts {
+			return err
+		}
 	}
-	if theirs.Token == l.ours.Token && ver != NotThere {
-		return l.put(ctx, ver)
-	}
-	l.lost = fail("lock", l.r.String()+"/"+l.key, errLeaseLost)
-	return l.lost
 }
 
 // release ends the lease. It may be called more than once.

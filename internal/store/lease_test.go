@@ -345,3 +345,39 @@ func TestLeaseLostTakesNothing(t *testing.T) {
 		}
 	})
 }
+
+// heedless is a service that takes conditions and does not heed them.
+type heedless struct{ *storetest.Memory }
+
+func (h *heedless) Put(ctx context.Context, key string, data []byte, _ store.Version) (store.Version, error) {
+	return h.Memory.Put(ctx, key, data, "")
+}
+
+// A run that has lost its lock finds out also where that cannot be made a condition, and
+// leaves it to the other one.
+func TestLeaseWithoutConditions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := &heedless{storetest.NewMemory()}
+		first := store.NewRemote(m)
+		unlock, err := first.Lock(t.Context(), "a", store.Holder{PID: 1, Host: "here"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		m.Set(leaseKey, `{"released":true}`) // it was asleep, and another one came
+		second := store.NewRemote(m)
+		unlock2, err := second.Lock(t.Context(), "a", store.Holder{PID: 2, Host: "there"}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := first.Remove(t.Context(), "a-1"); err == nil || !strings.Contains(err.Error(), "another run has taken the lock") {
+			t.Errorf("of the one that lost the lock: got %v", err)
+		}
+		storetest.Put(t, second, "a-2", []byte("x"))
+		if err := unlock2(); err != nil {
+			t.Error(err)
+		}
+	})
+}
