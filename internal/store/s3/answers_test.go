@@ -409,3 +409,26 @@ func TestNoSecretTold(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A service that shows an archive only a moment after it took it has it all the same.
+func TestShownLate(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	proxy := server.Proxy(t)
+	d := open(t, server, proxy.Dest("x"))
+	hidden, late := 2, false
+	proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+		late = late || r.Method == http.MethodPost && r.URL.Query().Has("uploadId")
+		if !late || r.Method != http.MethodHead || hidden == 0 {
+			return nil
+		}
+		hidden--
+		return &s3test.Fault{Code: "NoSuchKey", Status: http.StatusNotFound}
+	})
+	data := storetest.Random(1, 9*mib)
+	must(t, makeOf(t, d, "new", nil, piece{literal: data}))
+	if hidden > 0 {
+		t.Error("nothing was tried")
+	}
+	wantBytes(t, d, "new", data)
+}

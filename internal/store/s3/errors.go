@@ -25,6 +25,7 @@ var (
 	errEncoding = errors.New("the name is not UTF-8, as the service wants names to be")
 	errTooLarge = errors.New("it is more than the service takes as one object")
 	errAborted  = errors.New("somebody else removed the unfinished upload")
+	errNotShown = errors.New("the service said that it is there, and it is not")
 	errDamaged  = errors.New("the service has other bytes than those that were sent")
 )
 

@@ -110,8 +110,10 @@ func passes(err error) bool {
 	if answer, ok := errors.AsType[minio.ErrorResponse](err); ok {
 		return answerPasses(answer)
 	}
-	if errors.Is(err, errTryAgain) || errors.Is(err, errDamaged) || errors.Is(err, errKeysLate) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return true
+	for _, e := range []error{errTryAgain, errDamaged, errNotShown, errKeysLate, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, e) {
+			return true
+		}
 	}
 	if _, ok := errors.AsType[*xml.SyntaxError](err); ok { // an answer that was cut off
 		return true

@@ -343,18 +343,20 @@ func (p *pending) complete(op string) error {
 }
 
 // check looks whether the object is what was sent: each part was checked when it came, by
-// its MD5; now the size of all.
+// its MD5; now the size of all. A service may need a moment until it shows what it has.
 func (p *pending) check(op string) error {
-	info, err := p.d.look(p.ctx, op, p.key)
-	switch {
-	case err != nil:
+	var info minio.ObjectInfo
+	err := p.d.try(p.ctx, op, p.key, func(*trial) (err error) {
+		info, err = p.d.stat(p.ctx, p.key)
+		if answered(err, minio.NoSuchKey) {
+			return errNotShown
+		}
 		return err
-	case info == nil:
-		return p.d.fail(op, p.key, errors.New("the service said that it is there, and it is not"))
-	case info.Size != p.size:
-		return p.d.fail(op, p.key, fmt.Errorf("the service has %d bytes, not the %d that were sent", info.Size, p.size))
+	})
+	if err == nil && info.Size != p.size {
+		err = p.d.fail(op, p.key, fmt.Errorf("the service has %d bytes, not the %d that were sent", info.Size, p.size))
 	}
-	return nil
+	return err
 }
 
 // Close implements store.Pending.
