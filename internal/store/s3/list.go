@@ -88,20 +88,26 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// uploads returns the unfinished uploads of objects whose name begins with prefix.
+// uploads returns the unfinished uploads of objects whose name begins with prefix, as far
+// as the service lists such: those of some don't, or not by a prefix, and end them
+// themselves.
 func (d *Driver) uploads(ctx context.Context, op, key, prefix string) (all []minio.ObjectMultipartInfo, err error) {
 	var afterKey, afterID string
 	for {
 		var page minio.ListMultipartUploadsResult
 		err := d.try(ctx, op, key, func(*trial) (err error) {
 			page, err = d.client.ListMultipartUploads(ctx, d.bucket, prefix, afterKey, afterID, "", 1000)
+			if unknown(err) {
+				return nil
+			}
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page.Uploads...)
-		if !page.IsTruncated || page.NextKeyMarker == "" {
+		again := page.NextKeyMarker == afterKey && page.NextUploadIDMarker == afterID // it would be for ever
+		if !page.IsTruncated || page.NextKeyMarker == "" || again {
 			return all, nil
 		}
 		afterKey, afterID = page.NextKeyMarker, page.NextUploadIDMarker

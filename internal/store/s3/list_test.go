@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,5 +94,36 @@ func TestOddNames(t *testing.T) {
 	}
 	if _, err := d.Create(t.Context(), "\xff"); err == nil || !strings.Contains(err.Error(), "UTF-8") {
 		t.Errorf("a name that is not UTF-8: %v", err)
+	}
+}
+
+// Uploads that are not listed, or always the same, keep no run from its work.
+func TestUploadsNotListed(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	proxy := server.Proxy(t)
+	d := open(t, server, proxy.Dest("x")+"?region=us-east-1")
+	uploads := func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Query().Has("uploads") }
+	proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+		if uploads(r) {
+			return &s3test.Fault{Code: "NotImplemented", Status: http.StatusNotImplemented}
+		}
+		return nil
+	})
+	if keys, err := d.Unfinished(t.Context()); err != nil || len(keys) > 0 {
+		t.Errorf("not listed: got %q, %v", keys, err)
+	}
+	proxy.Break(func(_ int, r *http.Request) *s3test.Fault {
+		if uploads(r) {
+			return &s3test.Fault{Body: "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>x/a</NextKeyMarker>" +
+				"<NextUploadIdMarker>1</NextUploadIdMarker><Upload><Key>x/a</Key><UploadId>1</UploadId></Upload></ListMultipartUploadsResult>"}
+		}
+		return nil
+	})
+	if keys, err := d.Unfinished(t.Context()); err != nil || !slices.Equal(keys, []string{"a"}) {
+		t.Errorf("always the same: got %q, %v", keys, err)
+	}
+	if n := proxy.Count().Requests; n > 2 {
+		t.Errorf("it was asked %d times", n)
 	}
 }

@@ -19,11 +19,12 @@ type Fault struct {
 	Status int    // of the answer with that error
 	Cut    bool   // the connection is cut before the server gets to know of the request
 
-	CutBody   int64 // it is cut after so many bytes of the request's body; 0: not
-	CutAnswer int64 // and after so many of the answer's body, which the server has given in full; 0: not
-	Empty     bool  // it is answered that all is well, without a body and without asking the server
-	NoAnswer  bool  // the server does what was asked, and then it is cut
-	BadBody   bool  // one bit of the request's body is turned over
+	CutBody   int64  // it is cut after so many bytes of the request's body; 0: not
+	CutAnswer int64  // and after so many of the answer's body, which the server has given in full; 0: not
+	Empty     bool   // it is answered that all is well, without a body and without asking the server
+	Body      string // likewise, with this body
+	NoAnswer  bool   // the server does what was asked, and then it is cut
+	BadBody   bool   // one bit of the request's body is turned over
 
 	Header map[string]string // of the answer, instead of the server's
 }
@@ -130,6 +131,9 @@ func (p *Proxy) handler(forward http.Handler) http.Handler {
 			return
 		case f.Empty:
 			w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
+			return
+		case f.Body != "":
+			_, _ = io.WriteString(w, f.Body) // the client may have gone away
 			return
 		}
 		if r.Body != nil && r.ContentLength != 0 {
