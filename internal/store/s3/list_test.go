@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tinybackup/internal/store/s3/s3test"
+	"tinybackup/internal/store/storetest"
 )
 
 // Ten thousand archives of fifty hosts cost as many requests as pages of a thousand.
@@ -92,6 +93,20 @@ func TestOddNames(t *testing.T) {
 	for _, name := range names {
 		must(t, d.Remove(t.Context(), name))
 	}
+	const odd = "a+%2B ü?#&\\"
+	data := storetest.Random(1, 6*mib)
+	must(t, makeOf(t, d, odd, nil, piece{literal: data}))
+	must(t, makeOf(t, d, odd+"2", openArchive(t, d, odd), piece{n: 6 * mib}))
+	wantBytes(t, d, odd+"2", data)
+	killed, err := d.Create(t.Context(), odd+"3")
+	must(t, err)
+	_, err = killed.Write(storetest.Random(1, 9*mib))
+	must(t, err)
+	if keys, err := d.Unfinished(t.Context()); err != nil || !slices.Equal(keys, []string{odd + "3"}) {
+		t.Errorf("unfinished: got %q, %v", keys, err)
+	}
+	must(t, killed.Close())
+	wantNothingUnfinished(t, d)
 	if _, err := d.Create(t.Context(), "\xff"); err == nil || !strings.Contains(err.Error(), "UTF-8") {
 		t.Errorf("a name that is not UTF-8: %v", err)
 	}
