@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
-	"strings"
 )
 
 // errWarnings says that a command did its work, and that the warnings it gave
@@ -73,7 +72,7 @@ func finish(ctx context.Context, w io.Writer, err error) int {
 	}
 	if text != "" { // a *ProblemError may have said it all
 		// Joined errors come in lines, and each is to be found by its beginning.
-		for _, line := range strings.Split(text, "\n") {
+		for _, line := range lines(text) {
 			fmt.Fprintln(w, "tinybackup: error: "+oneLine(line))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -170,4 +171,8 @@ func sameDisk(a, b string) bool {
 }
 
 // inOneLine is the text of errors that were joined.
-func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func inOneLine(err error) string { return strings.Join(lines(err.Error()), "; ") }
+
+// lines are those of the text of errors that were joined: one that ended both what was
+// done and what was to put that right is told once.
+func lines(text string) []string { return slices.Compact(strings.Split(text, "\n")) }

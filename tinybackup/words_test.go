@@ -145,3 +145,17 @@ func TestSameZone(t *testing.T) {
 		}
 	}
 }
+
+// An error that ended both what was done and what was to put that right is told once.
+func TestSameErrorTwice(t *testing.T) {
+	lost := errors.New("another run has taken the lock")
+	err := errors.Join(lost, lost, errors.New("and this"))
+	var told strings.Builder
+	finish(t.Context(), &told, err)
+	if got, want := told.String(), "tinybackup: error: another run has taken the lock\ntinybackup: error: and this\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := inOneLine(err), "another run has taken the lock; and this"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
