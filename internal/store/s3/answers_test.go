@@ -169,6 +169,33 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
+// One that goes away is waited for once, and not again by all that is asked after that;
+// when it is back, it is as before.
+func TestGoesAway(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	proxy := server.Proxy(t)
+	d := openWith(t, proxy.Dest("x"), s3.Options{Keys: s3.Keys{ID: server.ID, Secret: server.Secret}, Patience: time.Millisecond})
+	for _, down := range []bool{false, true, false} {
+		proxy.Break(nil)
+		if down {
+			proxy.Break(func(int, *http.Request) *s3test.Fault { return &s3test.Fault{Cut: true} })
+		}
+		if _, err := d.List(t.Context(), ""); (err != nil) != down {
+			t.Errorf("down %v: got %v", down, err)
+		}
+		if d.Reached() == down {
+			t.Errorf("down %v: reached is %v", down, d.Reached())
+		}
+	}
+	proxy.Break(func(int, *http.Request) *s3test.Fault {
+		return &s3test.Fault{Code: "SlowDown", Status: http.StatusServiceUnavailable}
+	})
+	if _, err := d.List(t.Context(), ""); err == nil || !d.Reached() {
+		t.Errorf("got %v of a service that is busy, and it is not called reached", err)
+	}
+}
+
 // Waiting ends at once when the context does, with its cause.
 func TestCancelledWaiting(t *testing.T) {
 	t.Parallel()

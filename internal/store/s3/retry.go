@@ -21,7 +21,7 @@ import (
 
 const (
 	patience      = 3 * time.Minute // how long waiting for a service that answered before may take
-	firstPatience = 3 * time.Second // and for one that never did
+	firstPatience = 3 * time.Second // and for one that never did, or was waited for in vain
 	firstPause    = 200 * time.Millisecond
 	maxPause      = 15 * time.Second
 )
@@ -50,7 +50,7 @@ func (d *Driver) try(ctx context.Context, op, key string, attempt func(t *trial)
 	t := &trial{}
 	t.progress()
 	for {
-		err := context.Cause(ctx)
+		err, began := context.Cause(ctx), time.Now()
 		if err == nil {
 			if err = attempt(t); err == nil {
 				d.reached.Store(true)
@@ -79,7 +79,14 @@ func (d *Driver) try(ctx context.Context, op, key string, attempt func(t *trial)
 			return d.fail(op, key, err)
 		}
 		t.lost = t.lost || !answered || answer.StatusCode >= 500 || answer.StatusCode < 300
+		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+			// Waiting, too; but an answer that got lost on its way is asked for once more.
+			t.waited += min(time.Since(began), d.patience/2)
+		}
 		if !d.wait(ctx, t) {
+			if !answered {
+				d.reached.Store(false) // whatever is asked next need not find that out anew
+			}
 			return d.fail(op, key, err)
 		}
 	}
@@ -88,7 +95,7 @@ func (d *Driver) try(ctx context.Context, op, key string, attempt func(t *trial)
 // wait waits before the next attempt, longer each time; false says that it is time to give up.
 func (d *Driver) wait(ctx context.Context, t *trial) (ok bool) {
 	pause := t.pause/2 + rand.N(t.pause) // so that many do not come at once
-	if d.reached.Load() && t.waited+pause > d.patience || !d.reached.Load() && time.Since(t.began)+pause > firstPatience {
+	if d.reached.Load() && t.waited+pause > d.patience || !d.reached.Load() && time.Since(t.began)+pause > min(firstPatience, d.patience) {
 		return false
 	}
 	t.pause = min(2*t.pause, maxPause)
