@@ -49,7 +49,7 @@ func (k *copying) attempt(ctx context.Context, st store.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOwner(there, k.Options, k.job, k.host); err != nil {
+	if err := checkOwner(there, k.Options, k.job, k.host, k.asked); err != nil {
 		return err
 	}
 	if holds(there, k.made) {

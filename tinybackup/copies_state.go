@@ -177,7 +177,7 @@ func (k *copying) probe(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := checkOwner(there, k.Options, k.job, k.host); err != nil {
+	if err := checkOwner(there, k.Options, k.job, k.host, k.asked); err != nil {
 		return err
 	}
 	return st.Probe(ctx)

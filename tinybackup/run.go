@@ -265,7 +265,7 @@ func (r *run) look(ctx context.Context) (err error) {
 			r.Log.Info("manifest is not used", "archive", a.Name, "why", a.doubt.Error())
 		}
 	}
-	if err := checkOwner(r.before, r.Options, r.job, r.host); err != nil {
+	if err := checkOwner(r.before, r.Options, r.job, r.host, r.asked); err != nil {
 		return err
 	}
 	r.last = newestKnown(r.before)

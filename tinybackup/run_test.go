@@ -336,6 +336,56 @@ func TestRunAnotherOwner(t *testing.T) {
 	b.good(func(o *Options) { o.Name = "other" })
 }
 
+// Machines of the same name, with the same paths, as they come from one image, would
+// rotate each other's archives away.
+func TestRunTwoMachines(t *testing.T) {
+	const one, two = "00000001", "00000002"
+	for _, encrypted := range []bool{false, true} {
+		b := newBench(t)
+		edit := func(*Options) {}
+		if encrypted {
+			_, key := ageKey(t)
+			edit = encryptTo(key)
+		}
+		run := func(job string, asked bool) error {
+			t.Helper()
+			b.clock = b.clock.Add(time.Hour)
+			env := b.env
+			env.asked = asked
+			o := Options{Source: b.src, Dest: b.dst, Keep: 9}
+			edit(&o)
+			if err := o.Resolve(); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Run(t.Context(), env, o, job)
+			return err
+		}
+		for _, job := range []string{one, one, two, two} { // the first may have been installed anew
+			if err := run(job, false); err != nil {
+				t.Fatalf("job %s: %v", job, err)
+			}
+		}
+		var usage *UsageError
+		if err := run(one, false); !errors.As(err, &usage) || !strings.Contains(err.Error(), "newer ones of job "+two) || !strings.Contains(usage.Hint, "--name NAME") {
+			t.Errorf("got %v", err)
+		}
+		for _, job := range []string{two, ""} {
+			if err := run(job, false); err != nil {
+				t.Errorf("job %q: %v", job, err)
+			}
+		}
+		if err := run(two, false); err != nil { // after one that was made by hand
+			t.Error(err)
+		}
+		if err := run(one, true); err != nil {
+			t.Errorf("the other one is gone: %v", err)
+		}
+		if err := run(one, false); err != nil {
+			t.Errorf("the other one is gone: %v", err)
+		}
+	}
+}
+
 // What killed runs left is swept, and SHA256SUMS mended.
 func TestRunMends(t *testing.T) {
 	b := newBench(t)

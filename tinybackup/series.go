@@ -229,11 +229,22 @@ func newestKnown(all []stored) *archive.Manifest {
 
 // checkOwner refuses to put archives of one source among those of another: they
 // would rotate each other away. A job keeps its archives when the machine is
-// given another name, or its source is edited.
-func checkOwner(all []stored, o Options, jobID, host string) error {
+// given another name, or its source is edited; and another job may go on with them, if it
+// is the only one that makes some: machines have the same name and the same paths when they
+// have the same system, and nobody gave them another.
+func checkOwner(all []stored, o Options, jobID, host string, asked bool) error {
 	m := newestKnown(all)
-	if m == nil || m.Job != "" && m.Job == jobID || m.OwnedBy(host, o.Source) {
+	if m == nil || m.Job != "" && m.Job == jobID {
 		return nil
+	}
+	if m.OwnedBy(host, o.Source) {
+		if asked || m.Job == "" || jobID == "" || !slices.ContainsFunc(all, func(a stored) bool { return a.manifest != nil && a.manifest.Job == jobID }) {
+			return nil
+		}
+		return &UsageError{
+			Msg:  fmt.Sprintf("destination %q has archives called %q of this job, and newer ones of job %s, on a machine that is called %s, too", o.Dest, o.Name, m.Job, m.Host),
+			Hint: "give one of the two another name with --name NAME, or another destination; if that job is gone: " + rerun(jobID),
+		}
 	}
 	of := m.Source
 	if m.Sealed != nil {
