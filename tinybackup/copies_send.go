@@ -158,7 +158,7 @@ func (k *copying) lock(ctx context.Context, st store.Store) (func() error, error
 		unlock, err = st.Lock(ctx, k.Name, me, max(locked.Lease, time.Duration(k.LockWait)))
 	}
 	if errors.As(err, &locked) {
-		return nil, &BusyError{Msg: locked.Error(), Hint: "wait for it to end, or give --lock-wait TIME"}
+		return nil, &BusyError{Msg: locked.Error(), Hint: lockHint(k.LockWait)}
 	}
 	return unlock, err
 }

@@ -245,9 +245,17 @@ func (r *run) lock(ctx context.Context) (func() error, error) {
 	unlock, err := r.store.Lock(ctx, r.Name, me, time.Duration(r.LockWait))
 	var locked *store.LockedError
 	if errors.As(err, &locked) {
-		return nil, &BusyError{Msg: fmt.Sprintf("%s: %v", r.Name, locked), Hint: "wait for it to end, or give --lock-wait TIME"}
+		return nil, &BusyError{Msg: fmt.Sprintf("%s: %v", r.Name, locked), Hint: lockHint(r.LockWait)}
 	}
 	return unlock, err
+}
+
+// lockHint is what to do when another run has the lock, after waiting so long.
+func lockHint(waited Duration) string {
+	if waited > 0 {
+		return "wait for it to end, or give more time than --lock-wait " + waited.String()
+	}
+	return "wait for it to end, or give --lock-wait TIME"
 }
 
 // look lists what is there, and puts right what a killed run left.

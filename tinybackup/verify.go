@@ -167,8 +167,8 @@ func pickList(ctx context.Context, env Env, dest string, o VerifyOptions) (all [
 	return all, nil
 }
 
-// verifyOne reads one archive. The error is the context's; all else is the
-// archive's problem, unless that is gone.
+// verifyOne reads one archive. The error is the context's, or that this user may not
+// read it; all else is the archive's problem, unless that is gone.
 func verifyOne(ctx context.Context, p picked, ids *seal.Identities, sum string, told func(int64)) (Verified, error) {
 	v := Verified{Archive: p.Name, Size: p.Size, Checked: []string{}}
 	if !p.foreign {
@@ -177,7 +177,13 @@ func verifyOne(ctx context.Context, p picked, ids *seal.Identities, sum string, 
 			return v, ctx.Err()
 		}
 	}
+	if errors.Is(p.doubt, fs.ErrPermission) {
+		return v, forbidden(p.doubt)
+	}
 	src, err := p.store.Open(ctx, p.Name)
+	if errors.Is(err, fs.ErrPermission) {
+		return v, forbidden(err)
+	}
 	if err != nil {
 		v.Problem = err.Error()
 		return v, ctx.Err()
@@ -210,6 +216,12 @@ func verifyOne(ctx context.Context, p picked, ids *seal.Identities, sum string, 
 		v.Problem = "its manifest can't be used: " + strings.TrimPrefix(p.doubt.Error(), "manifest: ")
 	}
 	return v, nil
+}
+
+// forbidden is the error that this user may not read something of an archive, which says
+// nothing of that.
+func forbidden(err error) error {
+	return &HintError{Err: err, Hint: "run this as the user who made it, or as root"}
 }
 
 // gone says of an archive with which something is wrong whether it is not there any more:

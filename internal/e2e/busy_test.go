@@ -50,6 +50,9 @@ func TestBusy(t *testing.T) {
 	if pid := strconv.Itoa(first.cmd.Process.Pid); !strings.Contains(o.stderr, pid) {
 		t.Errorf("second run: got %q, want it to name process %s", o.stderr, pid)
 	}
+	if o := p.exits(t, 4, "run", "--lock-wait", "1s", source, dest); !strings.Contains(o.stderr, "hint: wait for it to end, or give more time than --lock-wait 1s") {
+		t.Errorf("a run that waited: got %q", o.stderr)
+	}
 	// Other archives in the same place are nobody's business.
 	p.exits(t, 0, "run", "--name", "other", source, dest)
 

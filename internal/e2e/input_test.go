@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,24 @@ func closed(path string, mode uint32) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		w.user(t, 4242)
 		check(t, syscall.Chmod(filepath.Join(w.dir, path), mode))
+	}
+}
+
+// lockedUp is a setup with an archive that a user without rights may not read, or the
+// files of a pattern; an empty pattern is the archive.
+func lockedUp(pattern string) func(*testing.T, *world) {
+	return func(t *testing.T, w *world) {
+		w.p.exits(t, 0, "run", w.src, w.dst)
+		w.user(t, 4242)
+		paths, err := filepath.Glob(filepath.Join(w.dst, cmp.Or(pattern, "src-*")))
+		check(t, err)
+		for _, path := range paths {
+			tool(t, "chown", "0:0", path)
+			check(t, os.Chmod(path, 0o600))
+		}
+		if len(paths) != 1 {
+			t.Fatalf("%s: %q", pattern, paths)
+		}
 	}
 }
 
@@ -168,6 +187,8 @@ var badInputs = []bad{
 	{"restore from before the first", backup, "restore|--at|2001-01-01|{dst}|{dir}/to", 1, "2001", ""},
 	{"restore at no time", backup, "restore|--at|whenever|{dst}|{dir}/to", 2, "whenever", ""},
 	{"verify of nothing", nil, "verify|{dst}", 1, "/dst", ""},
+	{"verify of somebody else's archive", lockedUp(""), "verify|{dst}", 1, "permission denied", "the user who made it"},
+	{"verify with somebody else's manifest", lockedUp(".tinybackup/*.manifest"), "verify|{dst}", 1, "permission denied", "the user who made it"},
 }
 
 // job is a setup with a job for src at 2:00.
