@@ -60,6 +60,23 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// An answer that the bucket is elsewhere may come while the bytes are still on their way:
+// the race detector looks on.
+func TestMovedWhileSending(t *testing.T) {
+	t.Parallel()
+	server := s3test.Start(t)
+	proxy := server.Proxy(t)
+	d := open(t, server, proxy.Dest("x")+"?region=us-east-1")
+	data := storetest.Random(1, 2*mib)
+	proxy.Break(func(int, *http.Request) *s3test.Fault {
+		return &s3test.Fault{Code: "PermanentRedirect", Status: http.StatusMovedPermanently}
+	})
+	for range 20 {
+		_, err := d.Put(t.Context(), "a", data, "")
+		wantRefusal(t, "put", err, server, "another region", "?region=", nil)
+	}
+}
+
 func wantRefusal(t *testing.T, op string, err error, server *s3test.Server, want, hint string, is error) {
 	t.Helper()
 	var e *store.Error

@@ -57,7 +57,10 @@ func (c *quietConn) Write(b []byte) (int, error) {
 // service gives in its answer.
 type dateKey struct{}
 
-// dated is a RoundTripper that looks at the clock of the service.
+// dated is a RoundTripper that looks at the clock of the service, and lets nobody follow to
+// another place what has a body: the service names the region in such an answer, and
+// http.Client would close the body, beside the Transport that may still be sending it,
+// which minio's is not made for.
 type dated struct {
 	http.RoundTripper
 	ahead func(time.Duration) // is told how far that is before ours
@@ -67,6 +70,9 @@ func (t dated) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(req)
 	if err != nil {
 		return resp, err
+	}
+	if req.Body != nil && resp.StatusCode >= http.StatusMultipleChoices && resp.StatusCode < http.StatusBadRequest {
+		resp.StatusCode = http.StatusBadRequest
 	}
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		t.ahead(time.Until(date))
