@@ -147,7 +147,8 @@ func TestRestoreDeviceRefused(t *testing.T) {
 	unmount(t, mnt)
 
 	elsewhere := newDir(t)
-	box := begin(t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec",
+	// What other tests unmount goes from there, too.
+	box := begin(t, exec.Command("unshare", "-m", "--propagation", "slave", "sh", "-ec",
 		`mount -o ro "$1" "$2"; touch "$3"; exec sleep 1000`, "sh", mounted, elsewhere, filepath.Join(mnt, "ready")))
 	waitFor(t, time.Minute, "it is mounted elsewhere", func() bool {
 		_, err := os.Stat(filepath.Join(mnt, "ready"))

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,7 +188,11 @@ func TestServiceForeground(t *testing.T) {
 	}
 	// Killed, it leaves no lock that stands in its own way.
 	r = begin(t, p.command("start", "--foreground"))
-	waitFor(t, 10*time.Second, "the service runs", func() bool { return p.command("start").Run() != nil })
+	waitFor(t, hangs, "the service runs", func() bool {
+		log, err := os.ReadFile(filepath.Join(p.dir(), "state", "service.log"))
+		check(t, err)
+		return strings.Contains(string(log), fmt.Sprintf("msg=\"service started\" process=%d ", r.cmd.Process.Pid))
+	})
 	r.signal(t, syscall.SIGKILL)
 	r.wait(t)
 	p.exits(t, 0, "start")
