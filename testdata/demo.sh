@@ -45,11 +45,11 @@ say 'a file changes; wait for the next minute'
 echo 'milk, bread, tea' >notes/todo.txt
 # An archive is made every minute, and has the time in its name.
 count() { find stick -maxdepth 1 -name 'notes-*.tar.zst' | wc -l; }
-for _ in $(seq 650); do
+for _ in $(seq 900); do
 	[ "$(count)" -lt 2 ] || break
 	sleep 0.1
 done
-[ "$(count)" -ge 2 ] || { echo 'demo: no run within 65 seconds'; exit 1; }
+[ "$(count)" -ge 2 ] || { echo 'demo: no run within 90 seconds'; exit 1; }
 show tinybackup stop
 show tinybackup list stick
 
